@@ -12,20 +12,7 @@ from hypothesis import strategies as st
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import SEEN, pyramid_of
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.classifier.finder import (
-    APART,
-    BESIDE,
-    LASTS,
-    MOST,
-    MUCH,
-    SETTLES,
-    WINDOW,
-    Finder,
-    Part,
-    Spotted,
-    distinct,
-    grid_of,
-)
+from spikesight.models.classifier.finder import LASTS, MOST, SETTLES, WINDOW, Finder, Part, Spotted, grid_of
 from spikesight.models.classifier.objects import Objects, outcomes
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.steps import Answer, Input, Outcome, Track
@@ -176,25 +163,6 @@ def test_a_thing_has_the_label_that_it_is_taken_for_on_and_on() -> None:
     assert set(spotted(*[0, 1, 2] * 10)[SETTLES:]) == {UNKNOWN}, "what looks like one after another is none"
     assert spotted(*[1] * 6, *[None] * 50)[-1] == "b", "what is held still sends no events"
     assert spotted(None, None) == [NOTHING] * 2
-
-
-@st.composite
-def guesses(draw: st.DrawFn) -> np.ndarray:
-    random = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    return random.random(len(GRID.boxes)) ** draw(st.sampled_from([0.5, 1, 8, 40]))
-
-
-@given(guesses(), st.sampled_from([MOST, 10_000]))
-def test_no_two_that_are_near_are_kept_and_what_is_not_is_near_to_one_surer(sure: np.ndarray, most: int) -> None:
-    kept = distinct(GRID.boxes, sure, most)
-    assert len(kept) <= most
-    assert [float(sure[at]) for at in kept] == sorted(sure[kept].tolist(), reverse=True)
-    middles, sides = GRID.boxes[:, :2] + GRID.boxes[:, 2:] / 2, GRID.boxes[:, 2]
-    apart = np.abs(middles[:, None] - middles[kept]).max(2) / np.maximum(sides[:, None], sides[kept])
-    near = (apart < APART) | ((apart < BESIDE) & (sure[:, None] <= MUCH * sure[kept]))
-    assert not near[kept][~np.eye(len(kept), dtype=bool)].any()
-    if most > len(kept):
-        assert (near & (sure[:, None] <= sure[kept])).any(1).all()
 
 
 def answers(cuts: list[int]) -> list[Answer]:

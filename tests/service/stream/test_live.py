@@ -110,11 +110,7 @@ def test_pictures_follow_the_answers(client: Client) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "payload", "says"),
-    [
-        (0, b"", "empty"),
-        (0, picture(".jpg")[:300], "damaged"),
-        (EVENTS_T64, bytes(14), "whole number"),
-    ],
+    [(0, b"", "empty"), (0, picture(".jpg")[:300], "damaged"), (EVENTS_T64, bytes(14), "whole number")],
 )
 def test_bad_frames_get_a_sentence_and_the_stream_goes_on(client: Client, kind: int, payload: bytes, says: str) -> None:
     with client.stream(**STREAM) as stream:

@@ -274,16 +274,7 @@ def test_a_recording_has_one_answer_here_and_in_python(
     answer, segments = model.predict(tmp_path / "made.npz"), model.segments(tmp_path / "made.npz")
     body = digit_client.post("/v1/predict", files={"file": ("made.npz", (tmp_path / "made.npz").read_bytes())}).json()
     expected = answer.fields() | {"probabilities": dict(zip(model.labels, map(rounded, answer.probabilities)))}
-    for name in (
-        "label",
-        "index",
-        "probabilities",
-        "known",
-        "step",
-        "n_events",
-        "spikes",
-        "synops",
-    ):
+    for name in ("label", "index", "probabilities", "known", "step", "n_events", "spikes", "synops"):
         told = body.get(name)
         assert told == expected[name], name
     assert [one["label"] for one in body["segments"]] == [one.label for one in segments]

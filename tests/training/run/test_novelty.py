@@ -45,13 +45,7 @@ from spikesight.training.run.conformal import (
 )
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
-from spikesight.training.run.novelty import (
-    calibration_error,
-    profile_of,
-    rebinned,
-    unlike_start,
-    with_bins,
-)
+from spikesight.training.run.novelty import calibration_error, profile_of, rebinned, unlike_start, with_bins
 from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, best_of, better, read_out_for, reason_not_to_train
 from spikesight.training.run.readings import Source
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
