@@ -34,7 +34,6 @@ from tests.support.refusals import refusal
 INPUT = Node("x", "input")
 CONV = Node("c", "conv", ("x",), shape=(4, 3, 3, 3), stride=(1, 1), padding=(1, 1))
 MAX = Node("m", "max_pool", ("x",), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
-AVG = Node("a", "avg_pool", ("x",), kernel=(2, 2), stride=(2, 2), padding=(0, 0))
 PAD = Node("p", "pad", ("x",), padding=(0, 0, 0, 0, 1, 1))
 
 
