@@ -46,7 +46,7 @@ HOLD_MS = 2000  # the last picture of the animation
 WIDTH = 960  # pixels of the animation; the page is 1280 wide
 LARGEST = 1 << 20  # bytes of the animation
 COLOURS = 256  # of a picture's palette: small files, no visible loss
-PATIENCE_S = 300
+PATIENCE_S, AGAIN_S = 300, 10  # for an answer; until a frame that the page did not send is shown again
 
 CAMERA = """
   const canvas = Object.assign(document.createElement("canvas"), { width: 320, height: 240 });
@@ -140,9 +140,13 @@ class Visit:
     def film(self, frame: Picture) -> None:
         """Show one frame to the camera, and let the page answer."""
         before, end = self.sent, time.monotonic() + PATIENCE_S
-        self._filmed(frame)
-        while self.sent == before and time.monotonic() < end:
-            self.page.wait_for_timeout(5)
+        while self.sent == before:
+            if time.monotonic() > end:
+                raise SystemExit(f"no picture: no frame was sent within {PATIENCE_S} s")
+            self._filmed(frame)
+            again = time.monotonic() + AGAIN_S
+            while self.sent == before and time.monotonic() < again:
+                self.page.wait_for_timeout(5)
         self.answered(FRAME_MS)
 
     def says(self, of: str = "#label") -> str:
