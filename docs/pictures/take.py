@@ -224,12 +224,12 @@ def on_wall(placed: list[tuple[Picture, float, float, float]]) -> Picture:
 
 
 PLAY = (
-    ("3", ((-1, 160), (2.6, 160), (3.2, -60))),
-    ("7", ((3.0, 380), (3.6, 160), (5.6, 160), (6.2, 238))),
-    ("3", ((5.8, -60), (6.5, 84))),
+    ("3", ((-1, 160), (2.4, 160), (3.6, -60))),
+    ("7", ((3.1, 380), (4.3, 160), (5.7, 160), (6.7, 238))),
+    ("3", ((6.3, -60), (7.5, 84))),
 )
 """What the animation films: a card's digit, and where its middle is when (seconds, column)."""
-ENDS = {2.5: "3", 5.5: "7", 8.6: "3 and 7"}  # seconds by which the page has to say so
+ENDS = {2.3: "3", 5.6: "7", 9.2: "3 and 7"}  # seconds by which the page has to say so
 
 
 def played(seconds: float) -> Picture:
