@@ -5,13 +5,14 @@
 #   make demo                          a recording classified in the terminal, no camera needed
 #   make release                       the wheels of all systems into dist/, checked; nothing is published
 #   make lock                          the image's Python packages anew, with versions and hashes (wants uv)
+#   make pictures                      those of the documents anew, notebooks too (wants Chromium)
 #   make lint, make bench, make docs, make clean
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: serve test demo lint types imports unit wheel release lock bench docs clean
+.PHONY: serve test demo lint types imports unit wheel release lock bench docs pictures clean
 
 serve: $(VENV)/.installed
 	$(BIN)/spikesight serve --save-to runs/taught
@@ -53,6 +54,11 @@ bench: $(VENV)/.dev
 
 docs: $(VENV)/.installed
 	$(BIN)/python docs/make/make_docs.py
+
+pictures: $(VENV)/.dev
+	$(BIN)/python docs/pictures/take.py
+	$(BIN)/python docs/make/draw_trace.py
+	$(BIN)/python docs/make/notebook.py
 
 clean:
 	rm -rf $(VENV) dist build .pytest_cache .ruff_cache .hypothesis .import_linter_cache

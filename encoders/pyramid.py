@@ -42,6 +42,7 @@ class Pyramid:
     levels: tuple[Level, ...]
     height: int  # of the atlas, in cells
     width: int
+    moved: bool = False  # whether all that is seen is moved, so that what holds still sends events, too
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -143,7 +144,9 @@ def pyramid_of_frames(size: SensorSize) -> Pyramid:
     """Return the pyramid of a webcam's frames; small ones are enlarged by a whole factor."""
     k = -(-LEAST_SIDE // min(size.width, size.height))
     large = pyramid_of(SensorSize(k * size.width, k * size.height))
-    return replace(large, levels=tuple(one._replace(factor=one.factor / k) for one in large.levels), sensor=size)
+    return replace(
+        large, levels=tuple(one._replace(factor=one.factor / k) for one in large.levels), sensor=size, moved=True
+    )
 
 
 def _aligned(length: int) -> int:

@@ -24,7 +24,8 @@ def drawn(trace: Trace) -> Figure:
     Columns are steps, evenly spaced if there are too many.
     """
     steps = np.unique(np.linspace(0, len(trace.inputs) - 1, COLUMNS).round().astype(int))
-    rows = {"input": trace.inputs} | {layer.title: layer.spikes for layer in trace.layers.values()}
+    rows = {"input": trace.inputs}
+    rows |= {f"{one.title},\n{one.spikes.shape[1]} channels": one.spikes for one in trace.layers.values()}
     figure = Figure(figsize=(1.1 * len(steps) + 2, 0.9 * len(rows) + 3.6), layout="constrained")
     upper, lower = figure.add_gridspec(2, 1, height_ratios=(len(rows), 3.5))
     maps, curves = figure.add_subfigure(upper), figure.add_subfigure(lower)

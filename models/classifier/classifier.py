@@ -76,6 +76,13 @@ class Classifier:
         return network
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """What it classifies, "recording" and "image" or one of both: a still image has no motion to tell."""
+        if self.contract.kind == "image":
+            return ("image",)
+        return ("recording",) if {"left", "right"} <= set(self.labels) else ("recording", "image")
+
+    @property
     def runs_on(self) -> str:
         """What runs the network, in words."""
         return f"PyTorch ({self._own.reason})" if self._own.reason else "the engine"
@@ -202,8 +209,11 @@ class Classifier:
         """Return the steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
 
         For an event model the pixel model films the image moved by saccades: all of it, if the network finds things in
-        it, or else the drawing in it. For an image model the image is encoded.
+        it, or else the drawing in it. For an image model the image is encoded. Raises ValueError if a still image has
+        nothing for the model to tell.
         """
+        if "image" not in self.kinds:
+            raise ValueError("this model tells motions, and a picture has none: give it a recording, or choose another")
         height, width = checked(image).shape[:2]
         if finds_in(self.card, SensorSize(width, height)):
             return still_inputs(self.card, to_grey(image))

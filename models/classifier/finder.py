@@ -25,7 +25,7 @@ BEGINS, GOES_ON = 0.5, 0.2  # least probability of a class for a new thing, and 
 APART, BESIDE = 0.5, 1.0  # distance within which there is no other thing, or none of less than MUCH of its probability
 MUCH = 0.8
 SAME = 0.75, 1.6  # largest distance of a thing from where it was, by its length; largest ratio of lengths
-LASTS = 10  # steps for which a thing is held that is not found, though events come from where it was
+LASTS = 10  # steps for which a thing is held that is not found, though events come from where it was, or would come
 SILENT = 4  # cells; with fewer of them lit, nothing came from a place: what is held still sends no events
 MOST = 8  # things at once
 NEWEST = 0.05  # weight of the newest step in a thing's shares
@@ -100,7 +100,7 @@ class Finder:
         sure = _probability(np.mean(self._recent, 0))
         likely = np.flatnonzero(sure > GOES_ON)
         found = likely[distinct(grid.boxes[likely], sure[likely])].tolist()
-        self._follow(grid, found, sure, given.x)
+        self._follow(grid, found, sure, given)
         place = found[0] if found else int(sure.argmax())
         shown = [(one.id, one.at, one.box) for one in self._things] or [(0, place, grid.boxes[place])]
         parts = list[tuple[Part, Outcome]]()
@@ -110,8 +110,9 @@ class Finder:
             parts.append((part, outcome._replace(logits=logits[at][None])))
         return parts
 
-    def _follow(self, grid: Grid, found: list[int], sure: NDArray[np.float64], x: NDArray) -> None:
+    def _follow(self, grid: Grid, found: list[int], sure: NDArray[np.float64], given: Input) -> None:
         """Move the things to the places where they are `found`, begin new ones and forget what is gone."""
+        moved = given.pyramid is not None and given.pyramid.moved
         left = list(self._things)
         for at in found:
             box = between(grid.boxes, sure, at)
@@ -124,8 +125,7 @@ class Finder:
                 self._issued += 1
                 self._things.append(Thing(self._issued, at, box))
         for one in left:
-            row, column = grid.corners[one.at]
-            one.missed += int(np.count_nonzero(x[:, row : row + SEEN, column : column + SEEN]) >= SILENT)
+            one.missed += int(moved or _patch(given, grid, one.at).n_events >= SILENT)
         self._things = [one for one in self._things if one.missed <= LASTS]
 
 

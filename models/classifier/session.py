@@ -79,6 +79,13 @@ class Session:
         """Whether the frames are moved before the pixels, so that what holds still is seen."""
         return isinstance(self._emulator, MovedFrames)
 
+    @property
+    def ann_macs(self) -> int:
+        """Multiply-adds of one step of an ANN that looks at all that this stream shows."""
+        contract, pyramid = self.classifier.contract, self.pipeline and self.pipeline.pyramid
+        larger = pyramid.height * pyramid.width / (contract.height * contract.width) if pyramid else 1.0
+        return round(larger * self.classifier.ann_macs)
+
     def push(self, events: NDArray) -> list[Input]:
         """Add a packet; return the inputs of the bins that it closes. Raise SessionError for an image model."""
         if self.pipeline is None:

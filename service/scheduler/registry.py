@@ -35,7 +35,8 @@ def warm_up(classifier: Classifier) -> None:
         pixels, filmed = Emulator(camera), Session(classifier)
         classifier.event_inputs(joined([pixels.push(*frame) for frame in film]), camera)
         classifier.predict([given for frame in film for given in filmed.frame(*frame)])
-    classifier.predict(classifier.image_inputs(picture)[:1])
+    if "image" in classifier.kinds:
+        classifier.predict(classifier.image_inputs(picture)[:1])
 
 
 class UnknownModel(ServiceError):

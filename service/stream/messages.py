@@ -200,8 +200,8 @@ def text(**fields: Any) -> str:
     return to_json(fields).decode()
 
 
-def ready_text(model: "Model", error_rate: float) -> str:
-    """Return what a stream begins with."""
+def ready_text(model: "Model", error_rate: float, ann_macs: int) -> str:
+    """Return what a stream begins with; `ann_macs`: of an ANN that sees what this stream sees, a step."""
     classifier = model.classifier
     return text(
         type="ready",
@@ -212,7 +212,7 @@ def ready_text(model: "Model", error_rate: float) -> str:
         step_us=classifier.contract.bin_us,
         probe_us=classifier.probe_us,
         steps=classifier.contract.steps,
-        ann_macs=classifier.ann_macs,
+        ann_macs=ann_macs,
         error_rate=error_rate,
     )
 

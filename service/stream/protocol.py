@@ -219,7 +219,7 @@ class StreamCore:
         self._sent += settles
 
     def ready(self) -> Outgoing:
-        return Outgoing(ready_text(self.model, self.hello.error_rate))
+        return Outgoing(ready_text(self.model, self.hello.error_rate, self.session.ann_macs))
 
     def _keep_picture(self, ticket: Ticket, seen: NDArray) -> None:
         if self.hello.picture:

@@ -71,12 +71,12 @@ async def load(
     """
     data, name = upload
     max_pixels = runtime.settings.max_pixels
+    kind, kinds = kind_of(data, name), model.classifier.kinds
+    if kind not in kinds:
+        others = " or ".join(one.name for one in runtime.registry.all() if kind in one.classifier.kinds) or "another"
+        raise ServiceError(400, f"the model {model.name} takes {kinds[0]}s: send one, or name {others}")
     if decodes_fast(data):
         return lambda: use(decode(data, name, max_pixels))
-    kind = kind_of(data, name)
-    if kind == "recording" and model.classifier.contract.kind != "events":
-        others = " or ".join(one.name for one in runtime.registry.all() if one.classifier.contract.kind == "events")
-        raise ServiceError(400, f"the model {model.name} takes images: send one, or name {others or 'another model'}")
     async with runtime.decoding(client, deadline):
         sample = await decode_elsewhere(runtime, kind, (data, name, max_pixels), deadline)
         made = await runtime.in_heavy_thread(lambda: use(sample), deadline)

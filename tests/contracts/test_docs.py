@@ -270,7 +270,7 @@ LARGEST = 1 << 20  # bytes of the animation that leads the README
 def truth(source: str) -> str:
     """What a recording ("digit-3") or a drawing ("drawn-3") is of."""
     labels = {sample.name: sample.label.split()[-1] for sample in listing()}  # "digit 3"; "circle, to the right"
-    return labels.get(source) or re.fullmatch(r"drawn-(\w+)", source)[1]  # type: ignore[index]
+    return labels.get(source) or re.fullmatch("drawn-(.+)", source)[1]  # type: ignore[index]
 
 
 @pytest.mark.parametrize("name", SHOWN)
@@ -281,6 +281,16 @@ def test_its_label_is_the_true_one(name: str) -> None:
     if not source.startswith("drawn"):
         *_, last = spikesight.load(default_model(source)).stream(source)
         assert last.label == says, "what the page shows today"
+
+
+@pytest.mark.parametrize("name", [name for name in MAKE.GENERATED if name.endswith(".ipynb")])
+def test_a_notebook_is_stored_with_what_it_prints_and_draws(name: str) -> None:
+    text = (ROOT / name).read_text()
+    cells = [one for one in json.loads(text)["cells"] if one["cell_type"] == "code"]
+    stale = [one for one in cells if not (one["execution_count"] or NEEDS.match("".join(one["source"])))]
+    assert not stale, "run python docs/make/notebook.py"
+    assert "image/png" in text or "](pictures/" in text
+    assert len(text) < LARGEST
 
 
 def test_every_picture_is_used_and_accounted_for() -> None:

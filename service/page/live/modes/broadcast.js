@@ -14,7 +14,7 @@ export class Streaming {
     this.column = column;
     this.stream = new Stream({
       state: (state, detail) => this.state(state, detail),
-      ready: () => { column.clear(); opened(this.stream); },
+      ready: ({ ann_macs: macs }) => { column.clear(); column.stepMacs = macs; opened(this.stream); },
       prediction: (message) => column.step(message),
       picture: seen,
       bad: (text) => column.say(text),

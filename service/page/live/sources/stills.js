@@ -39,7 +39,7 @@ export class Stills {
     this.stop();
     hideNotice();
     state.setInput(null);
-    arrange("file", { title: "Drawing", note: "draw, or let a digit be written" });
+    arrange("file", { title: "Drawing", note: "draw, or press a digit" });
     this.looker().clear();
     this.pad.clear();
     $("pad").hidden = $("pad-controls").hidden = false;

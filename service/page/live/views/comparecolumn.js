@@ -45,7 +45,7 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     this.streaming = false;
-    this.took = this.things = null;
+    this.took = this.things = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
     this.say("…");
   }
 
@@ -59,6 +59,7 @@ export class Column {
     this.streaming = false;
     this.text = "";
     this.took = `${body.latency_ms.toFixed(1)} ms`;
+    this.viewed = Boolean(body.objects); // in a larger picture than the one that the model's ANN would see
     this.steps = body.steps;
   }
 
@@ -100,7 +101,7 @@ export class Column {
 
   /** Multiply-adds that an ANN would need for the steps of `after`. */
   macs(count) {
-    return this.model.ann_macs * (this.model.contract.kind === "events" && !this.streaming ? count : 1);
+    return this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? count : 1);
   }
 
   /** base: multiply-adds of the ANN beside it, null for an ANN of the same shape; most: the largest of all columns, for the bar. */
@@ -118,7 +119,7 @@ export class Column {
     write(this.values.spikes, ann ? "none" : short(now.spikes));
     write(this.values.synops, short(now.synops));
     write(this.against, base ? "Of the ANN" : "Of an ANN");
-    write(this.values.share, percent(now.synops / (base ?? this.macs(now.count))));
+    write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? this.macs(now.count))));
     write(this.values.took, this.took);
   }
 
@@ -131,9 +132,9 @@ export class Column {
       const bar = this.bars.children[i];
       bar.style.height = `${Math.max(4, 100 * confidence)}%`;
       bar.className = i >= now.count ? "later" : label === now.label ? "same" : "other";
-      bar.dataset.label = i < now.count ? label : "";
+      bar.dataset.label = i >= now.count ? "" : label.length < 3 ? label : "?"; // unknown yet
     });
-    this.bars.classList.toggle("labelled", shown.length <= WORDED && shown.every(({ label }) => label.length < 3));
+    this.bars.classList.toggle("labelled", shown.length <= WORDED && this.model.labels.every((label) => label.length < 3));
     const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${this.said(now)}` : "no answer yet";
     if (this.bars.getAttribute("aria-label") !== what) this.bars.setAttribute("aria-label", what);
   }

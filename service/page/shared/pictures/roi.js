@@ -12,7 +12,7 @@ class RoiBox {
     this.outline.setAttribute("aria-hidden", "true");
   }
 
-  /** box: [left, top, width, height] in pixels of the canvas, a square without height; nothing to hide it. */
+  /** box: [left, top, width, height] in pixels of the picture, a square without height; nothing to hide it. */
   draw(canvas, box, label = "") {
     const { outline } = this;
     outline.hidden = !box;
@@ -21,7 +21,7 @@ class RoiBox {
     if (outline.parentElement !== canvas.parentElement) canvas.parentElement.append(outline);
     const { clientWidth, clientHeight, width, height } = canvas;
     const scale = Math.min(clientWidth / width, clientHeight / height); // object-fit: contain
-    const [left, top, wide, high = wide] = box;
+    const [left, top, wide, high = wide] = box.map((side) => side * (canvas.dataset.scale ?? 1));
     const mirrored = canvas.classList.contains("mirror") ? width - left - wide : left;
     const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * wide, height: scale * high };
     outline.classList.toggle("high", place.top < LABEL);

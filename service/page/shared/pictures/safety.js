@@ -32,6 +32,7 @@ export class CalmPicture {
 
   resize(width, height) {
     Object.assign(this.canvas, { width, height });
+    this.canvas.dataset.scale = "1"; // of its pixels, by those of the picture
     this.canvas.classList.toggle("coarse", width < 200);
     this.clear();
   }
@@ -44,6 +45,7 @@ export class CalmPicture {
   /** Draw one still picture at its own size. */
   show(image, width, height) {
     this.resize(width, height);
+    this.canvas.dataset.scale = String(width / image.width);
     this.context.imageSmoothingQuality = "high";
     this.context.drawImage(image, 0, 0, width, height);
   }
