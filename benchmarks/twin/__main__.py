@@ -31,7 +31,6 @@ from benchmarks.twin.ask import (
 )
 from benchmarks.twin.questions import ANY_MOTION, NOTHING, REAL, Question, few_shots, made, real
 from benchmarks.twin.train import METRICS, TWINS, load_samples, settings, train_together, trained, wanted
-from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import MOST
@@ -40,9 +39,8 @@ SEEDS = 5
 BASELINES = 3  # seeds of the kernel machine and of ridge regression
 
 
-def train(config: TrainConfig, to: Path, seeds: Sequence[int]) -> None:
+def train(data: Data, to: Path, seeds: Sequence[int]) -> None:
     """Train the twins that are missing."""
-    data = load_samples(config)
     for seed, names in wanted(to, seeds).items():
         begin = time.monotonic()
         train_together(names, seed, data, to)
@@ -50,9 +48,9 @@ def train(config: TrainConfig, to: Path, seeds: Sequence[int]) -> None:
         print(f"seed {seed}: {words}: {(time.monotonic() - begin) / 60:.1f} min", flush=True)
 
 
-def ask(config: TrainConfig, to: Path, data: Data, count: int) -> None:
+def ask(data: Data, to: Path, count: int) -> None:
     """Ask all trained twins, and add the tables."""
-    contract = data.contract
+    config, contract = data.config, data.contract
     asked = [*real(Path(config.root), contract), *made(Path(config.root), count)]
     sets = list(few_shots(Path(config.root)))
     found: dict[str, list[Right]] = {name: [] for name in TWINS}
@@ -113,7 +111,7 @@ def accuracies(found: dict[str, list[Right]], counts: dict[str, int]) -> None:
             ahead = difference(np.stack([run[what] for run in first[:both]]), values[:both])
             spread = float(shares.std(ddof=1)) if len(shares) > 1 else 0.0
             gap = [100 * one for one in ahead]
-            report.row(what, name, counts.get(what, values.shape[1]), len(runs), float(shares.mean()), spread, *gap)
+            report.row(what, name, counts.get(what, len(values[0])), len(runs), float(shares.mean()), spread, *gap)
             ahead_by = f"{gap[0]:+.1f} ({gap[1]:+.1f} to {gap[2]:+.1f})"
             print(f"| {what} | {name} | {shares.mean():.1f} +- {spread:.1f} | {ahead_by} |", flush=True)
 
@@ -139,10 +137,10 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--count", type=int, default=200, help="samples of a question that are made")
     parser.add_argument("--train", action="store_true", help="train alone")
     args: argparse.Namespace = parser.parse_args(argv)
-    config = settings(args.root, args.cache, args.steps)
-    train(config, args.to, args.seeds)
+    data = load_samples(settings(args.root, args.cache, args.steps))
+    train(data, args.to, args.seeds)
     if not args.train:
-        ask(config, args.to, load_samples(config), args.count)
+        ask(data, args.to, args.count)
         report.write("twin", args.json)
 
 
