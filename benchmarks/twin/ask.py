@@ -1,10 +1,8 @@
 """Ask the twins: accuracy by question and by time seen, few examples on frozen features, operations and time."""
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 import torch
@@ -174,9 +172,3 @@ def _each(calls: Iterable[Callable[[], object]]) -> Callable[[], None]:
             call()
 
     return run
-
-
-def stored(folder: Path, found: Right, steps: list[float], work: dict[str, float]) -> None:
-    """Write what one network answered, as JSON."""
-    document: dict[str, Any] = {"right": {what: units.round(4).tolist() for what, units in found.items()}}
-    (folder / "answers.json").write_text(json.dumps({**document, "by_time": steps, **work}) + "\n")
