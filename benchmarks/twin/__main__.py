@@ -144,7 +144,7 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--root", type=Path, default=Path("data"), help="where nmnist/ and mnist/ lie")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder of drawn pictures")
     parser.add_argument("--to", type=Path, default=Path("runs/twin"), help="folder of the trained networks")
-    parser.add_argument("--steps", type=int, default=400, help="optimiser steps of a run")
+    parser.add_argument("--steps", type=int, default=300, help="optimiser steps of a run")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(SEEDS)), help="seeds to train")
     parser.add_argument("--count", type=int, default=200, help="samples of a question that are made")
     parser.add_argument("--train", action="store_true", help="train alone")
