@@ -40,9 +40,9 @@ SEEDS = 5
 BASELINES = 3  # seeds of the kernel machine and of ridge regression
 
 
-def train(data: Data, to: Path, seeds: Sequence[int]) -> None:
+def train(data: Data, to: Path, seeds: Sequence[int], among: Sequence[str]) -> None:
     """Train the twins that are missing."""
-    for seed, names in wanted(to, seeds).items():
+    for seed, names in wanted(to, seeds, among).items():
         begin = time.monotonic()
         train_together(names, seed, data, to)
         words = ", ".join(TWINS[name].words for name in names)
@@ -144,13 +144,14 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--root", type=Path, default=Path("data"), help="where nmnist/ and mnist/ lie")
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder of drawn pictures")
     parser.add_argument("--to", type=Path, default=Path("runs/twin"), help="folder of the trained networks")
-    parser.add_argument("--steps", type=int, default=300, help="optimiser steps of a run")
+    parser.add_argument("--steps", type=int, default=250, help="optimiser steps of a run")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(SEEDS)), help="seeds to train")
+    parser.add_argument("--only", nargs="+", choices=list(TWINS), default=list(TWINS), help="twins to train")
     parser.add_argument("--count", type=int, default=200, help="samples of a question that are made")
     parser.add_argument("--train", action="store_true", help="train alone")
     args: argparse.Namespace = parser.parse_args(argv)
     data = load_samples(settings(args.root, args.cache, args.steps))
-    train(data, args.to, args.seeds)
+    train(data, args.to, args.seeds, args.only)
     if not args.train:
         ask(data, args.to, args.count)
         report.write("twin", args.json)

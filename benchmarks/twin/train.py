@@ -144,10 +144,10 @@ def _tenths(curve: list[float]) -> list[list[float]]:
     return [curve[n * each : (n + 1) * each] for n in range(EPOCHS)]
 
 
-def wanted(to: Path, seeds: Sequence[int]) -> dict[int, list[str]]:
-    """Return, by seed, the twins that are not trained yet."""
+def wanted(to: Path, seeds: Sequence[int], among: Sequence[str]) -> dict[int, list[str]]:
+    """Return, by seed, which twins `among` these are not trained yet."""
     found = {
-        seed: [n for n, twin in TWINS.items() if seed < twin.seeds and not (to / f"{n}-{seed}" / METRICS).exists()]
+        seed: [n for n in among if seed < TWINS[n].seeds and not (to / f"{n}-{seed}" / METRICS).exists()]
         for seed in seeds
     }
     return {seed: names for seed, names in found.items() if names}
