@@ -1,7 +1,8 @@
 """Train the twins: the shipped digit network with LIF neurons, as an ANN on ten frames and as an ANN on one.
 
-The settings are those of benchmarks/corpora/digits.yaml but for the number of steps; an ANN pays no price for spikes.
-The twins of a seed learn together, each from the very batches of the others. There is no choice of an epoch.
+The settings are those of benchmarks/corpora/digits.yaml but for the number of steps and the learning rate, which is the
+one that the trainer takes where none is named: the recipe's is for long runs. An ANN pays no price for spikes. The
+twins of a seed learn together, each from the very batches of the others. No epoch is chosen.
 """
 
 import json
@@ -20,7 +21,7 @@ from benchmarks.corpora.digits import training_samples
 from benchmarks.corpora.sets import shown_images
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.state import State
-from spikesight.training.config import TrainConfig
+from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import Data, load_data
 from spikesight.training.distributed import Processes, choose_device
 from spikesight.training.flags import from_mapping, read_yaml
@@ -76,8 +77,9 @@ def settings(root: Path, cache: Path, steps: int) -> TrainConfig:
     config = from_mapping(TrainConfig(), read_yaml(RECIPE), str(RECIPE))
     each = max(1, steps // EPOCHS)
     return replace(
-        config, data="nmnist", root=str(root), cache=str(cache), epochs=EPOCHS, epoch_steps=each, network="event-medium"
-    )
+        config, data="nmnist", root=str(root), cache=str(cache), epochs=EPOCHS, epoch_steps=each, lr=UNSET,
+        network="event-medium",
+    )  # fmt: skip
 
 
 def load_samples(config: TrainConfig) -> Data:
@@ -130,7 +132,7 @@ def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> Non
         folder.mkdir(parents=True, exist_ok=True)
         save_file({key: tensor.contiguous() for key, tensor in run.average.items()}, folder / WEIGHTS)
         metrics = {
-            "twin": name, "seed": seed, "steps": steps, "batch": size,
+            "twin": name, "seed": seed, "steps": steps, "batch": size, "lr": run.config.lr,
             "loss": [round(sum(part) / len(part), 4) for part in _tenths(curves[name])],
             "training_s": round(seconds[name], 1), "samples_s": round(made, 1),
             "parameters": sum(p.numel() for p in run.network.parameters()),
