@@ -129,11 +129,12 @@ class Facts:
     labels: tuple[str, ...]
     training: dict[str, Any] = field(default_factory=dict)  # data, split, seed, recipe
     metrics: dict[str, Any] = field(default_factory=dict)  # what was measured, on which data, on how many samples
+    alarm: float | None = None  # level above which a stream is shifted (models/novelty/alarm.py); None: no alarm
     profile: Profile | None = None  # events: statistics of the training windows
 
     def facts(self) -> "Facts":
         """Return the facts alone, of a card."""
-        return Facts(self.contract, self.labels, self.training, self.metrics, self.profile)
+        return Facts(self.contract, self.labels, self.training, self.metrics, self.alarm, self.profile)
 
 
 @dataclass(frozen=True)

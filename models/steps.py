@@ -234,6 +234,7 @@ class ConformalRule(NamedTuple):
     trials: Trials
     error_rate: float  # in (0, 1): share of the things of each class that may be committed to wrongly
     window: int  # steps after which the alarm gets the familiarity
+    line: float | None = None  # level above which the alarm is raised; None: there is no alarm
 
 
 class Track:
@@ -252,7 +253,8 @@ class Track:
         self.steady = StableLabel(max(horizon, LEAST_INERTIA))
         self.rule, self.alarm = rule, Alarm()
         self.held: Commitment | None = None  # of the last step
-        self.watched = rule is not None and novelty is not None and rule.trials.known.size > 0  # whether the alarm runs
+        # the line of the alarm; None: it does not run
+        self.line = rule.line if rule is not None and novelty is not None and rule.trials.known.size else None
         self.spikes = self.synops = 0
 
     @property
@@ -279,8 +281,10 @@ class Track:
         k, window = len(inputs), len(inputs) if self.rule is None else self.rule.window
         for begin, end in pairwise((0, *range(window - self.readout.seen % window, k, window), k)):
             self.readout = self.readout.push(values[begin:end])
-            if self.rule and self.watched and not self.readout.seen % window and not (judged := self.judge()).nothing:
-                self.alarm = self.alarm.push(self.rule.trials.familiarity(judged.known))
+            if self.rule is None or self.line is None or self.readout.seen % window:
+                continue
+            if not (judged := self.judge()).nothing:
+                self.alarm = self.alarm.push(self.rule.trials.familiarity(judged.known), self.line)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
@@ -291,7 +295,7 @@ class Track:
         if self.rule is None:
             return None
         found = self.rule.trials.commitment(logits, self.labels, self.rule.error_rate)
-        found = found._replace(shifted=self.alarm.on if self.watched else None)
+        found = found._replace(shifted=None if self.line is None else self.alarm.on)
         if found.label is None or found.shifted or label not in self.labels:
             return found.withdrawn()
         before = self.held if self.held is not None and self.held.label == found.label else None

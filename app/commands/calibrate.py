@@ -59,7 +59,7 @@ def run(args: argparse.Namespace) -> int:
     from spikesight.models.shipped import find
     from spikesight.training.data import list_data, load_data
     from spikesight.training.progress import say
-    from spikesight.training.run.conformal import commits, conformal_of, takes_of
+    from spikesight.training.run.conformal import committing, takes_of
     from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 
     folder = find(args.model)
@@ -73,9 +73,7 @@ def run(args: argparse.Namespace) -> int:
     say("calibrating ...")
     known, measured = calibrate_novelty(network, data)
     card = replace(card, novelty=with_bins(network, data, known), metrics={**card.metrics, "known": measured})
-    card = replace(card, profile=profile_of(data))
-    conformal = conformal_of(network, card, takes_of(data))
-    card = replace(card, conformal=conformal, metrics={**card.metrics, "commits": commits(conformal, card.labels)})
+    card = committing(network, replace(card, profile=profile_of(data)), takes_of(data))
     save(args.to or folder, network, card)
     print(
         f"{args.to or folder}: from {measured['training']} training and {measured['validation']} validation samples; "

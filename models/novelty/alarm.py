@@ -1,45 +1,43 @@
-"""A test for distribution shift: an alarm when a stream's windows stop resembling the calibration windows.
+"""A test for distribution shift: an alarm when a stream's windows stop resembling the calibration's streams.
 
 Each window of T steps has a p-value, (1 + number of the n calibration windows whose `known` is at most this window's)
-/ (n + 1). While the window is exchangeable with the calibration windows (models/novelty/conformal.py), P(p <= u) <= u.
-The alarm bets against that hypothesis. A stake of 1 becomes the e-value
+/ (n + 1) (models/novelty/conformal.py). Its level is a cumulative sum (CUSUM, Page 1954) of how strange windows are,
 
-    e(p) = (1 - p + p ln p) / (p ln^2 p),
+    level = max(0, level + (1 - p) - TAX),
 
-the mean of k p^(k - 1) over k in (0, 1); under the hypothesis the expected e-value is at most 1 (Vovk and Wang 2021,
-"E-values: calibration, combination and applications"). Of an initial wealth of 1, the share 1 / (j (j + 1)) is staked
-on the j-th window, and its returns on every later window. Under the hypothesis, the wealth ever reaches 1 / a with
-probability at most a (a conformal test martingale; Ville's inequality). Late shifts are found, too, as a part of the
-wealth is always unstaked. A raised alarm ends, and the test restarts, once the staked wealth falls below 1.
+and the alarm is raised when it exceeds a line, until it is back at 0. No window adds more than 1 - TAX, so that one
+strange thing, which is in view for several windows, sets nothing off; a stream whose things are strange does.
 
-All windows share one calibration, so the bound holds given a calibration for which the mean e-value is at most 1. On
-average it is 0.75, 0.82 and 0.87 for n = 20, 121 and 1,221, as ranks are discrete, and at most 0.3 % of 2,000 simulated
-calibrations each gave more than 1.
+Windows of a stream are not exchangeable with all windows: they show the same few things. So the line is the
+calibration's as well: the highest level reached in n streams of 1,000 windows that are made of it
+(training/run/conformal.py). A new stream that is exchangeable with these exceeds it with probability at most
+1 / (n + 1). That holds for streams of things like those of the calibration, not for ever longer ones.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import log
 
-RATE = 0.01  # greatest share of streams like the calibration data, of any length, that raise a false alarm
-
-
-def bet(p: float) -> float:
-    """Return the e-value of a p-value in (0, 1]: what a stake of 1 becomes."""
-    return (1 - p + p * log(p)) / (p * log(p) ** 2) if p < 1 else 0.5
+TAX = 0.65  # strangeness of a window that changes nothing; 0.5 is the mean of the calibration's
+ABOVE = 1.0  # a level stops rising so far above its line, so that an alarm ends some windows after its cause
 
 
 @dataclass(frozen=True)
 class Alarm:
     """The state of the test after some windows. Immutable."""
 
-    windows: int = 0  # tested since the test began
-    won: float = 0.0  # what the shares staked so far have become, at most 1 / RATE
+    level: float = 0.0
     on: bool = False  # whether the alarm is raised
 
-    def push(self, p: float) -> "Alarm":
-        """Return the state after one more window, with p-value `p` in (0, 1]."""
-        windows = self.windows + 1
-        won = min((self.won + 1 / (windows * (windows + 1))) * bet(p), 1 / RATE)
-        if self.on and won < 1:
-            return Alarm()
-        return Alarm(windows, won, self.on or won + 1 / (windows + 1) >= 1 / RATE)
+    def push(self, p: float, line: float) -> "Alarm":
+        """Return the state after one more window, with p-value `p` in (0, 1]; above `line` the alarm is raised."""
+        level = min(max(0.0, self.level + 1 - p - TAX), line + ABOVE)
+        return Alarm(level, level > line or (self.on and level > 0))
+
+
+def highest(p_values: Iterable[float]) -> float:
+    """Return the highest level that a stream of windows with these p-values reaches."""
+    level = most = 0.0
+    for p in p_values:
+        level = max(0.0, level + 1 - p - TAX)
+        most = max(most, level)
+    return most

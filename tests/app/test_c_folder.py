@@ -185,7 +185,7 @@ def python_answers(network: nn.Module, card: Card, events: Events, sensor: Senso
     engine = Engine(network, *card.contract.shape[1:], choice="events", rates=layers)
     classifier, found = Classifier(network, card, engine=engine), list[Answer]()
     track = classifier.track()
-    track.watched = False  # C has no alarm
+    track.line = None  # C has no alarm
     stepper = Stepper(classifier, track)
     for given in InputPipeline(card, sensor).stream(np.array_split(events, 3)):
         answer = stepper.step(given)

@@ -227,7 +227,7 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
     """However they are cut, over windows' ends, where the alarm listens, and resets."""
     network, horizon, k = lively(CONFIG), 4, 60
     known, random = some_known(network, CARD.contract), np.random.default_rng(0)
-    rule = ConformalRule(trials(np.linspace(0, 4, 19), len(CARD.labels), np.full(2000, 0.999)), 0.1, 7)
+    rule = ConformalRule(trials(np.linspace(0, 4, 19), len(CARD.labels), np.full(2000, 0.999)), 0.1, 7, 1.5)
     logits = random.normal(0, 2, (k, len(CARD.labels))).astype(np.float32)
     rates = random.random((k, known.width), np.float32)
     given = [Input(np.ones(CARD.contract.shape, np.uint8), t, t + 1, 4, t in (9, 31)) for t in range(k)]
@@ -244,6 +244,6 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
         return found
 
     one_by_one = after([*range(k + 1)])
-    assert one_by_one[-1][0].won > 0
+    assert any(alarm.level > 0 for alarm, _ in one_by_one)
     for edges in ([0, 9, 31, 45, k], [0, 2, 9, 10, 24, 31, 33, 36, 45, 59, k]):
         assert after(edges) == one_by_one

@@ -168,5 +168,5 @@ def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising", know
     made, least = tiny(contract, name), np.linspace(0, 1e-3, 30)
     bins = [contract, contract.at(2)] if contract.shortest_bin_us else [contract]
     conformal = Conformal({own.bin_us: trials(least, len(made.labels), known) for own in bins})
-    novelty = None if known is None else some_known(made.network, contract)
-    return Classifier(made.network, replace(made.card, conformal=conformal, novelty=novelty), name)
+    novelty, line = (None, None) if known is None else (some_known(made.network, contract), 2.0)
+    return Classifier(made.network, replace(made.card, conformal=conformal, novelty=novelty, alarm=line), name)

@@ -1,6 +1,7 @@
 """Calibrate and assess commitments and their alarm (models/novelty) on streams of recordings not used for training."""
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from itertools import chain, pairwise
 from math import ceil
@@ -14,6 +15,7 @@ from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty import NOTHING
+from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Conformal, fit_trials, wrong_lead
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Prediction, Track
@@ -27,6 +29,7 @@ MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration
 CHANGES, ROUNDS = 1000, 10  # things of an assessment: fewer recordings come several times, up to ROUNDS
 THINGS = 20  # of a stream
 LIFE, GAP = (1.0, 2.0), (0.0, 2.0)  # windows that a thing is in view, and that nothing is
+DRAWN, LONG, FEW = 200, 1000, 100  # streams that fix the alarm's line, windows and different things of each
 ERROR_RATES = (0.05, 0.01)
 SEED = 34  # of the streams
 T = TypeVar("T")
@@ -91,14 +94,17 @@ class Stream(NamedTuple):
             yield slice(*steps), label, before
 
 
-def streams(contract: Contract, takes: Sequence[Take], seed: int, *, gaps: bool) -> Iterator[Stream]:
-    """Yield streams in which the recordings, each once, follow each other at random: from a random time on, or with
+def streams(
+    contract: Contract, takes: Sequence[Take], seed: int, *, gaps: bool, things: int = THINGS
+) -> Iterator[Stream]:
+    """Yield streams of `things` in which the recordings, each once, follow each other at random: from a random time on, or with
     `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which sees a
     short one as a whole, are streams of their own.
     """
     random, window_us = np.random.default_rng([SEED, seed]), contract.steps * contract.bin_us
     aligned, order = contract.frame == "object", random.permutation(len(takes))
-    for chosen in np.split(order, range(1 if aligned else THINGS, len(takes), 1 if aligned else THINGS)):
+    things = 1 if aligned else things
+    for chosen in np.split(order, range(things, len(takes), things)):
         read = {row: takes[row].read() for row in chosen.tolist()}
         for sensor in dict.fromkeys(size for _, size in read.values()):
             parts, begins, now = [empty_events()], list[int](), 0
@@ -129,8 +135,9 @@ def read_stream(classifier: Classifier, stream: Stream) -> tuple[list[float], li
     return [wrong_lead(every[part], label, before, steps // 2) for part, label, before in stream.things(ends)], known
 
 
-def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:
-    """Calibrate on held-out recordings, at the trained bin and at those of BINS_MS. Raises ValueError for too few.
+def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> tuple[Conformal, float | None]:
+    """Calibrate on held-out recordings, at the trained bin and at those of BINS_MS; return the calibration and the
+    line of the alarm, of windows at the trained bin. Raises ValueError for too few.
 
     Each recording comes twice, without a gap and after one: the larger lead counts.
     """
@@ -139,28 +146,53 @@ def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> Conformal:
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
     fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([take.label for take in takes])
-    leads, known = np.zeros((len(fine), len(takes))), [list[float]() for _ in fine]
+    leads, known = np.zeros((len(fine), len(takes))), [list[list[float]]() for _ in fine]
     made = chain(*(streams(own, takes, n, gaps=n > 0) for n in range(2)))
     for stream in with_progress(made, "calibrating commitments", "stream", 2 * ceil(len(takes) / THINGS)):
         for n, one in enumerate(fine):
             found, seen = read_stream(one, stream)
             leads[n, stream.rows] = np.maximum(leads[n, stream.rows], found)
-            known[n] += seen
+            known[n].append(seen)
     return Conformal({
-        one.contract.bin_us: fit_trials(lead, labels, np.array(evenly(seen, MOST)), len(classifier.labels))
+        one.contract.bin_us: fit_trials(lead, labels, np.array(evenly([*chain(*seen)], MOST)), len(classifier.labels))
         for one, lead, seen in zip(fine, leads, known)
-    })  # fmt: skip
+    }), alarm_line(known[-1], len(takes))  # fmt: skip
 
 
-def conformal_of(network: nn.Module, card: Card, takes: Sequence[Take]) -> Conformal | None:
-    """Return the network's conformal calibration; None for images and (with a message) for too few recordings."""
-    if not takes:
+def alarm_line(known: Sequence[Sequence[float]], things: int) -> float | None:
+    """Return the highest level of the alarm (models/novelty/alarm.py) in DRAWN streams of LONG windows, given `known`
+    at the windows' ends of the calibration's streams, in which `things` came twice; None without `known`.
+
+    In each, calibration streams of FEW things, drawn at random, come again and again in random order, since a camera
+    sees few different things. Their windows are ranked among those of all other streams.
+    """
+    parts, random = [np.array(seen) for seen in known if seen], np.random.default_rng(SEED)
+    if len(parts) < 2:
         return None
+    every, p_values = np.sort(np.concatenate(parts)), list[NDArray[np.float64]]()
+    for own in parts:
+        others = np.searchsorted(every, own, "right") - np.searchsorted(np.sort(own), own, "right")
+        p_values.append((1 + others) / (1 + len(every) - len(own)))
+    few, line = min(len(parts), max(2, round(FEW * len(parts) / (2 * things)))), 0.0
+    for _ in range(DRAWN):
+        drawn, windows = random.choice(len(parts), few, replace=False), list[float]()
+        while len(windows) < LONG:
+            windows += p_values[random.choice(drawn)].tolist()
+        line = max(line, highest(windows[:LONG]))
+    return round(line, 3)
+
+
+def committing(network: nn.Module, card: Card, takes: Sequence[Take]) -> Card:
+    """Return the card with what commitments and their alarm are judged by, and with `commits` among its metrics; it
+    has none for images and (with a message) for too few recordings.
+    """
+    conformal = line = None
     try:
-        return fit_conformal(Classifier(network, card), takes)
+        conformal, line = fit_conformal(Classifier(network, card), takes) if takes else (None, None)
     except ValueError as error:
         say(f"no commitments, so `commitment` will be null: {error}")
-        return None
+    metrics = {**card.metrics, "commits": commits(conformal, card.labels)}
+    return replace(card, conformal=conformal, alarm=line, metrics=metrics)
 
 
 def commits(conformal: Conformal | None, labels: Sequence[str]) -> str:

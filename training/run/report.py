@@ -26,7 +26,7 @@ from spikesight.training.flags import to_yaml
 from spikesight.training.progress import say
 from spikesight.training.run.assessment import two_columns
 from spikesight.training.run.baselines import beside_network, sentences
-from spikesight.training.run.conformal import commits, conformal_of, evenly, takes_of
+from spikesight.training.run.conformal import committing, evenly, takes_of
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
 from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, ReadOut, origin, read_out_for
@@ -232,14 +232,14 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
     except ValueError as error:
         say(f"not calibrated, so `known` will be null: {error}")
     card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
-    conformal = conformal_of(judged, card, takes_of(data))
-    metrics["commits"] = commits(conformal, data.labels)
+    judging = committing(judged, card, takes_of(data))
+    metrics["commits"] = judging.metrics["commits"]
     save(model, network, card)
     made = Classifier.load(model)
     columns = test_columns(made, data)
     metrics["test"] |= {**columns["right"], "best_guess": columns["best_guess"]}
     metrics["ann_macs"] = made.ann_macs
-    save(model, network, replace(card, conformal=conformal))
+    save(model, network, replace(judging, metrics=metrics))
     write_confusion(folder / "confusion.csv", test.confusion, data.labels)
     write_whole(model / "README.md", _card_text(folder.name, data, metrics))
     write_whole(folder / "result.json", json.dumps(metrics, indent=1) + "\n")

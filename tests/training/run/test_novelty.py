@@ -20,6 +20,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty import KEPT, NOTHING
+from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Commitment, wrong_lead
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Prediction
@@ -33,6 +34,7 @@ from spikesight.training.run.conformal import (
     Seen,
     Stream,
     Take,
+    alarm_line,
     assess,
     commits,
     cut,
@@ -235,13 +237,38 @@ def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
 
     monkeypatch.setattr(conformal, "read_stream", read)
     takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
-    made = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
+    made, line = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
+    assert line == 0, "all windows are alike"
     assert commits(made, LABELS) == "at error rates from 14.29% on, as two has 6 recordings to calibrate with"
     found = made.trials
     assert list(found) == [1000 * ms for ms in bins]
     assert found[10_000].counts.tolist() == [7, 7, 6]
     assert found[10_000].largest[:7].tolist() == [10_000.0 + row for row in range(0, 20, 3)], "each its own"
     assert len(found[10_000].known) == MOST
+
+
+def test_the_line_of_the_alarm_is_that_of_streams_whose_windows_resemble_each_other() -> None:
+    """One stream more is seldom above it, also where a stream's windows, or a camera's, are all a bit stranger."""
+    random = np.random.default_rng(3)
+
+    def made(count: int) -> list[list[float]]:
+        return [
+            np.repeat(random.normal(random.normal(0, 0.2), 1, 15), 2).tolist() for _ in range(count)
+        ]  # a thing is in view for two windows
+
+    off, above = 0, 0
+    for _ in range(10):
+        parts = made(60)
+        line = alarm_line(parts, 60 * 15 // 2)
+        assert line is not None
+        every = np.sort(np.concatenate(parts))
+        for long in (np.concatenate(made(33)) for _ in range(10)):
+            p_values = (1 + np.searchsorted(every, long, "right")) / (1 + len(every))
+            above += highest(p_values.tolist()) > line
+            off += highest((p_values * 0.3).tolist()) <= line
+    assert above <= 5
+    assert off == 0, "what is stranger is found"
+    assert alarm_line([[0.5]], 20) is alarm_line([[], []], 20) is None, "nothing to compare with"
 
 
 def test_what_calibrates_is_the_lead_of_wrong_labels_and_known_at_the_ends_of_windows() -> None:
