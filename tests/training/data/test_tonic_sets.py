@@ -63,6 +63,7 @@ SETS = {
     "ncaltech101": ("NCALTECH101", ("BACKGROUND_Google", "accordion"), 12, 0, (240, 180)),
     "asldvs": ("ASLDVS", ("a", "b"), 18, 0, (240, 180)),
     "tonic:pokerdvs": ("POKERDVS", ("cl", "he"), 8, 8, (35, 35)),
+    "tonic:DVSLip": ("DVSLip", ("action", "years"), 8, 8, (128, 128)),
 }
 
 
@@ -87,7 +88,7 @@ def test_a_set_by_name_is_tonics_class(data: str, tmp_path: Path) -> None:
     assert dry_run(small_config(tmp_path, data=data, steps=2, bin_us=None, height=14, width=14)) > 0, "it trains"
 
 
-LENGTHS = {"DVSGesture": 1_600_000, "POKERDVS": 20_000}
+LENGTHS = {"DVSGesture": 1_600_000, "POKERDVS": 20_000, "DVSLip": 600_000}
 
 
 def columns(kind: str, events: np.ndarray) -> np.ndarray:
@@ -109,6 +110,7 @@ def test_what_does_not_classify_recordings_of_cameras_is_refused(tmp_path: Path)
         ("nmnist", r"NMNIST \(train\) is not in .*no network.*: fetch https://data.mendeley.*/NMNIST"),
         ("cifar10dvs", r"CIFAR10DVS \(data\) .*fetch https://figshare.*38023437 and"),
         ("tonic:POKERDVS", r"POKERDVS \(train\) .*fetch pips_train\.tar\.gz and"),
+        ("tonic:DVSLip", r"DVSLip \(train\) .*fetch https://drive\.google"),
     ],
 )
 def test_a_set_that_is_not_there_and_cannot_be_fetched_says_what_to_fetch(
