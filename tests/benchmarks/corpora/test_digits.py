@@ -10,9 +10,7 @@ import torch
 from benchmarks.corpora import digits, strokes
 from benchmarks.corpora.digits import Corpus, Pictures
 from benchmarks.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
-from benchmarks.corpora.sensor import Sensor, film
 from benchmarks.corpora.sets import list_digits
-from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of
 from spikesight.encoders.recordings.files import read_recording
@@ -37,19 +35,6 @@ def test_a_sample_follows_from_the_seed_and_its_number_alone(corpus: Corpus) -> 
     np.testing.assert_array_equal(corpus[np.array([24, 5])], made[[24, 5]])
     np.testing.assert_array_equal(corpus[7], made[7])
     assert not np.array_equal(replace(corpus, seed=4)[ROWS], made)
-
-
-def test_the_pixels_are_those_of_the_emulator() -> None:
-    """A ramp of light crosses as many thresholds."""
-    ramp = torch.linspace(0, 1, 41)
-    sensor = Sensor(*(torch.full((1,), value) for value in (0.21, 0.21, 0.0, 1.0, 0.0, 0.0, 0.0)))
-    random = torch.full((1, 45, 4, 4), 0.5)
-    ours = film(ramp.view(1, 41, 1, 1).expand(1, 41, 4, 4), sensor, random, 0.4, 10)
-    theirs = Emulator(SensorSize(4, 4), PixelModel(0.21, 0.21, sigma=0, leak_hz=0))
-    events = [theirs.push(np.full((4, 4), grey, np.uint8), n * 10_000) for n, grey in enumerate(60 * ramp.exp())]
-    assert not ours[:, :, 0].any()
-    assert ours[0, :, 1].flatten(1).any(1).sum() == 4, "thresholds in a range of 1"
-    assert 4 <= len(np.concatenate(events)) / 16 <= 5, "the emulator's pixels begin anywhere between two"
 
 
 def test_samples_are_written_as_recordings(corpus: Corpus, tmp_path: Path) -> None:

@@ -69,6 +69,7 @@ def test_a_steady_camera_ignores_the_lamp() -> None:
     plain = sum(map(len, play(Emulator(SIZE, CLEAN), flicker)))
     steady = sum(map(len, play(Emulator(SIZE, PixelModel(leak_hz=0, steady=True)), flicker)))
     assert steady < plain / 20
+    assert not np.array_equal(Emulator(SIZE, seed=1).on, Emulator(SIZE).on), "a seed is another camera"
 
 
 def test_a_frame_gives_so_many_events_at_most_and_the_next_ones_what_is_over() -> None:

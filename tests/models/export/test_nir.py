@@ -15,7 +15,7 @@ from spikesight.models.checkpoint import load
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.export.formats import export
-from spikesight.models.export.nir import import_network, read_nir, runner
+from spikesight.models.export.nir import Graph, import_network, read_nir, runner
 from spikesight.models.export.parity import ExportError, example_inputs
 from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.resnet import ResNetConfig
@@ -94,6 +94,12 @@ class Doubled(nn.Module):
 
 
 IMAGES = Card(Contract("image", 3, 8, 8, 4, "direct"), ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("pool", [nn.AvgPool2d(2, ceil_mode=True), nn.AvgPool2d(3, 2, 1, count_include_pad=False)])
+def test_a_pool_that_nir_has_not_is_refused(pool: nn.Module) -> None:
+    with pytest.raises(ExportError, match="no pool like p"):
+        Graph((2, 7, 6), 0.01).pool("p", ("input",), pool)
 
 
 @pytest.mark.parametrize("make", [lambda: CifarResNet(1), Functional, Doubled], ids=["padded", "functions", "doubled"])

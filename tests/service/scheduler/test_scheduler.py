@@ -232,3 +232,20 @@ def test_who_has_closed_a_job_hears_of_no_failure(waits: bool) -> None:
         scheduler._thread.join(PATIENCE_S)
         assert not scheduler._thread.is_alive()
     assert listener.errors == []
+
+
+def test_what_was_admitted_is_answered_by_a_retired_scheduler() -> None:
+    """Between its place in the queue and its first step a request has no job yet: its model must not end meanwhile."""
+    scheduler, listener = Scheduler(tiny()), Listener(3)
+    scheduler.admit()
+    scheduler.retire()
+    scheduler.start()
+    scheduler._thread.join(0.05)
+    assert scheduler._thread.is_alive()
+    job = scheduler.open(listener, request=True)
+    scheduler.submit(job, inputs(3))
+    assert equal(listener, inputs(3))
+    scheduler.close(job)
+    scheduler.finish()
+    scheduler._thread.join(PATIENCE_S)
+    assert not scheduler._thread.is_alive()

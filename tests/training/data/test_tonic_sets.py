@@ -97,7 +97,7 @@ def columns(kind: str, events: np.ndarray) -> np.ndarray:
 
 def test_what_does_not_classify_recordings_of_cameras_is_refused(tmp_path: Path) -> None:
     for kind in tonic.datasets.__all__:
-        if kind not in {name for name, *_ in SETS.values()}:
+        if kind not in {"DVSLip", *(name for name, *_ in SETS.values())}:
             with pytest.raises(DataError, match=rf"Tonic's {kind} does not hold recordings of an event camera"):
                 named(f"tonic:{kind}", tmp_path)
     refusal(lambda: named("tonic:Mnist", tmp_path), r"Tonic has no data set 'Mnist'; it has ASLDVS, ", DataError)
@@ -109,6 +109,7 @@ def test_what_does_not_classify_recordings_of_cameras_is_refused(tmp_path: Path)
         ("nmnist", r"NMNIST \(train\) is not in .*no network.*: fetch https://data.mendeley.*/NMNIST"),
         ("cifar10dvs", r"CIFAR10DVS \(data\) .*fetch https://figshare.*38023437 and"),
         ("tonic:POKERDVS", r"POKERDVS \(train\) .*fetch pips_train\.tar\.gz and"),
+        ("tonic:DVSLip", r"DVSLip \(train\) .*fetch https://drive\.google"),
     ],
 )
 def test_a_set_that_is_not_there_and_cannot_be_fetched_says_what_to_fetch(
