@@ -69,6 +69,7 @@ class Visit:
 
     def __init__(self, browser: Browser, url: str, height: int = 890) -> None:
         self.context = browser.new_context(color_scheme="light", viewport={"width": 1280, "height": height})
+        self.context.set_default_timeout(1e3 * PATIENCE_S)
         self.page = page = self.context.new_page()
         self.asked = set[int]()  # messages of the stream without an answer
         self.sent = 0
