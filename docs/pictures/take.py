@@ -335,12 +335,12 @@ def of_teaching(browser: Browser, url: str, folder: Path | None) -> None:
     for label, seed, key in (("mug", 0, "1"), ("key", 0, "2"), ("mug", 1, "1"), ("key", 1, "2"), ("mug", 7, "")):
         if key:
             page.keyboard.down(key)
-        for frame in clip(label, seed, 150 if key else 90):
+        for frame in clip(label, seed, 90 if key else 60):
             visit.film(frame)
         if key:
             page.keyboard.up(key)
             visit.until(lambda: not page.locator(".score.learning").count(), "it has learnt")
-    for frame in clip("mug", 7, 150)[90:]:
+    for frame in clip("mug", 7, 90)[60:]:
         visit.film(frame)
     save("page-teach", page.screenshot(), "drawn-mug", visit.insist("mug"))
     look(visit, "teach", folder)
