@@ -301,7 +301,7 @@ def animate(browser: Browser, url: str, folder: Path | None) -> None:
     lasted = [EVERY * FRAME_MS] * (len(pictures) - 1) + [HOLD_MS]
     for quality in QUALITIES:
         pictures[0].save(
-            path, save_all=True, append_images=pictures[1:], duration=lasted, loop=0, quality=quality, method=6
+            path, save_all=True, append_images=pictures[1:], duration=lasted, loop=0, quality=quality, method=4
         )
         if path.stat().st_size <= LARGEST:
             break
@@ -332,16 +332,16 @@ def of_teaching(browser: Browser, url: str, folder: Path | None) -> None:
         page.get_by_label(f"Name of class {number}").fill(label)
         page.keyboard.press("Enter")
     visit.start_camera()
-    for label, seed, key in (("mug", 0, "1"), ("key", 0, "2"), ("mug", 1, "1"), ("key", 1, "2"), ("mug", 7, "")):
-        if key:
-            page.keyboard.down(key)
-        for frame in clip(label, seed, 90 if key else 60):
+    for label, seed, key in (("mug", 0, "1"), ("key", 0, "2"), ("mug", 1, "1"), ("key", 1, "2")):
+        page.keyboard.down(key)
+        for frame in clip(label, seed, 150):
             visit.film(frame)
-        if key:
-            page.keyboard.up(key)
-            visit.until(lambda: not page.locator(".score.learning").count(), "it has learnt")
-    for frame in clip("mug", 7, 90)[60:]:
+        page.keyboard.up(key)
+        visit.until(lambda: not page.locator(".score.learning").count(), "it has learnt")
+    for number, frame in enumerate(clip("mug", 7, 300)):
         visit.film(frame)
+        if number > 60 and visit.says() == "mug":
+            break
     save("page-teach", page.screenshot(), "drawn-mug", visit.insist("mug"))
     look(visit, "teach", folder)
     visit.context.close()
