@@ -5,7 +5,7 @@ one; shown.json says of each what it shows, what is answered, and of which page.
 `--look FOLDER` writes there what the pictures are of at the widths of a desk and a phone, light and dark: look at them.
 
 The page's clock and camera are this script's, so a slow machine takes the same pictures; only the times that the server
-measures are those of the machine. Needs Chromium and playwright; three minutes on a quiet machine with two cores.
+measures are those of the machine. Needs Chromium and playwright; some minutes on two quiet cores.
 """
 
 import argparse
