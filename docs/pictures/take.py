@@ -5,7 +5,7 @@ one; shown.json says of each what it shows, what is answered, and of which page.
 `--look FOLDER` writes there what the pictures are of at the widths of a desk and a phone, light and dark: look at them.
 
 The page's clock and camera are this script's, so a slow machine takes the same pictures; only the times that the server
-measures are those of the machine. Needs Chromium and playwright; three minutes on a quiet machine with two cores.
+measures are those of the machine. Needs Chromium and playwright; some minutes on two quiet cores.
 """
 
 import argparse
@@ -44,7 +44,7 @@ FRAME_MS = 33  # of the camera
 EVERY = 6  # frames from one picture of the animation to the next
 HOLD_MS = 2000  # the last picture of the animation
 WIDTH = 960  # pixels of the animation; the page is 1280 wide
-LARGEST = 1 << 20  # bytes of the animation
+QUALITIES, LARGEST = (60, 45, 30, 15), 700 << 10  # of the animation: the first one with so few bytes
 COLOURS = 256  # of a picture's palette: small files, no visible loss
 PATIENCE_S, AGAIN_S = 300, 10  # for an answer; until a frame that the page did not send is shown again
 
@@ -69,6 +69,7 @@ class Visit:
 
     def __init__(self, browser: Browser, url: str, height: int = 890) -> None:
         self.context = browser.new_context(color_scheme="light", viewport={"width": 1280, "height": height})
+        self.context.set_default_timeout(1e3 * PATIENCE_S)
         self.page = page = self.context.new_page()
         self.asked = set[int]()  # messages of the stream without an answer
         self.sent = 0
@@ -298,9 +299,12 @@ def animate(browser: Browser, url: str, folder: Path | None) -> None:
             pictures.append(png.resize((WIDTH, WIDTH * png.height // png.width), Image.Resampling.LANCZOS))
     path = HERE / "page.webp"
     lasted = [EVERY * FRAME_MS] * (len(pictures) - 1) + [HOLD_MS]
-    pictures[0].save(path, save_all=True, append_images=pictures[1:], duration=lasted, loop=0, quality=60, method=6)
-    if path.stat().st_size > LARGEST:
-        raise SystemExit("page.webp is too large")
+    for quality in QUALITIES:
+        pictures[0].save(
+            path, save_all=True, append_images=pictures[1:], duration=lasted, loop=0, quality=quality, method=4
+        )
+        if path.stat().st_size <= LARGEST:
+            break
     note(path, f"drawn-{said}", said)
     look(visit, "camera", folder)
     visit.context.close()
@@ -328,16 +332,16 @@ def of_teaching(browser: Browser, url: str, folder: Path | None) -> None:
         page.get_by_label(f"Name of class {number}").fill(label)
         page.keyboard.press("Enter")
     visit.start_camera()
-    for label, seed, key in (("mug", 0, "1"), ("key", 0, "2"), ("mug", 1, "1"), ("key", 1, "2"), ("mug", 7, "")):
-        if key:
-            page.keyboard.down(key)
-        for frame in clip(label, seed, 150 if key else 90):
+    for label, seed, key in (("mug", 0, "1"), ("key", 0, "2"), ("mug", 1, "1"), ("key", 1, "2")):
+        page.keyboard.down(key)
+        for frame in clip(label, seed, 150):
             visit.film(frame)
-        if key:
-            page.keyboard.up(key)
-            visit.until(lambda: not page.locator(".score.learning").count(), "it has learnt")
-    for frame in clip("mug", 7, 150)[90:]:
+        page.keyboard.up(key)
+        visit.until(lambda: not page.locator(".score.learning").count(), "it has learnt")
+    for number, frame in enumerate(clip("mug", 7, 300)):
         visit.film(frame)
+        if number > 60 and visit.says() == "mug":
+            break
     save("page-teach", page.screenshot(), "drawn-mug", visit.insist("mug"))
     look(visit, "teach", folder)
     visit.context.close()

@@ -11,8 +11,11 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize, empty_events, make_events
+from spikesight.encoders.pyramid import pyramid_of
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, luma, split_packet
+from spikesight.models.networks.metering import dense_macs
+from spikesight.models.networks.places import for_views
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
 from tests.support.inputs.samples import some_events
@@ -89,6 +92,14 @@ def test_two_digits_in_a_picture_are_two() -> None:
         cv2.putText(sheet, word, (left, 170), cv2.FONT_HERSHEY_SIMPLEX, 3.0, (40, 36, 34), 12)
     *_, last = Stepper(classifier).steps(classifier.image_inputs(sheet))
     assert [one.label for one in last.prediction.objects or ()] == ["3", "2"]
+
+
+def test_an_ann_would_look_at_the_whole_view_too() -> None:
+    model = finding()
+    session, small = Session(model, SensorSize(320, 240)), Session(model)
+    pyramid = pyramid_of(session.sensor)
+    whole = dense_macs(for_views(model.network), 2, pyramid.height, pyramid.width)
+    assert (small.ann_macs, session.ann_macs) == (model.ann_macs, pytest.approx(whole, rel=0.15))
 
 
 def test_before_a_camera_a_network_without_weights_for_views_sees_all_of_it_as_one_thing() -> None:
