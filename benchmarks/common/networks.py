@@ -85,7 +85,8 @@ class LogitsAlone(nn.Module):
 
 def exported(network: SpikingResNet, x_seq: Tensor, file: Path) -> Path:
     """Export the network as ONNX for inputs of the shape of x_seq; return the file."""
-    torch.onnx.export(LogitsAlone(network), (x_seq,), str(file), dynamo=True, input_names=["x_seq"], verbose=False)
+    alone = LogitsAlone(network).eval()
+    torch.onnx.export(alone, (x_seq,), str(file), dynamo=True, input_names=["x_seq"], verbose=False)
     return file
 
 

@@ -233,37 +233,6 @@ def any_motion() -> Iterator[str]:
             yield line(what, count, "", f"{wrong:g} {between}", "")
 
 
-TWINS = ("SNN (LIF), ten frames", "ANN (ReLU), ten frames", "ANN (ReLU), one frame")
-MACHINES_BESIDE = ("RBF kernel on log counts", "ridge on log counts")
-"""Columns of the table of twins, as benchmarks/twin names them."""
-
-
-def twins() -> Iterator[str]:
-    """One network trained as SNN and as ANN: right answers, what is told apart, operations and time."""
-    tables = {table["title"]: table["rows"] for _, table in measured("twin")}
-    columns = "ridge, log counts", "SNN ahead of ten frames", "SNN ahead of one frame"
-    yield from head("what", "SNN", "ANN, ten frames", "ANN, one frame", "RBF kernel, log counts", *columns)
-    rows: dict[str, dict[str, list[Any]]] = {}
-    for what, name, *figures in tables["right, %"]:
-        rows.setdefault(what, {})[name] = figures
-    for what, found in rows.items():
-        means = (f"{found[n][2]:.1f} ± {found[n][3]:.1f}" if n in found else "" for n in (*TWINS, *MACHINES_BESIDE))
-        ahead = ("{:+.1f} ({:+.1f} to {:+.1f})".format(*found[n][4:]) for n in TWINS[1:])
-        yield line(what, *means, *ahead)
-    for ms in (31, 93, 155, 217):
-        yield line(f"N-MNIST, after {ms} ms", *(f"{row[ms // 31]:.1f}" for row in tables[SEEN]), *[""] * 4)
-    for n, what in enumerate(("multiply-adds", "additions", "multiply-adds with zeros", "uJ, counted"), 1):
-        costs = (f"{row[n]:.3g}" if n == 4 else f"{row[n] / 1e6:.3g} M" for row in tables[OPERATIONS])
-        yield line(f"{what}, a window", *costs, *[""] * 4)
-    ms = dict(tables["a window on one core, ms"])
-    for program in ("our engine", "PyTorch", "ONNX Runtime", "ONNX Runtime int8"):
-        spent = (ms.get(f"{name}: {program}") for name in TWINS)
-        yield line(f"ms a window, {program}", *("" if one is None else f"{one:.2g}" for one in spent), *[""] * 4)
-
-
-SEEN, OPERATIONS = "accuracy by time seen, N-MNIST, %", "a window of N-MNIST: operations"
-
-
 def speed() -> Iterator[str]:
     """Ratios of time, each from one run; above 1 the first is faster."""
     yield from head("times as fast", *MACHINES)
@@ -283,15 +252,11 @@ def right(row: dict[str, Any]) -> str:
     return f"{100 * figures['accuracy']:.2f} ({low} to {high})"
 
 
-LEFT_OUT = ("parts: plif", "parts: ann-frame", "parts: ann-frames")
-"""Rows at a learning rate that is too low, which results.csv has."""
-
-
 def board(*sets: str) -> Iterator[str]:
     """Rows of the board, by the names of their sets."""
     yield from head("row", "what", "best guess right, %", "windows", "uJ, counted")
     for row in read_board(BOARD)["rows"]:
-        if row["figures"] and row["name"].partition(":")[0] in sets and row["name"] not in LEFT_OUT:
+        if row["figures"] and row["name"].partition(":")[0] in sets:
             joules = row["figures"].get("microjoules")
             cost = "" if joules is None else f"{joules:.3g}"
             yield line(row["name"], row["about"], right(row), row["figures"]["count"], cost)
@@ -333,7 +298,6 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "unknown": unknown,
     "any-motion": any_motion,
     "speed": speed,
-    "twins": twins,
     "parts": partial(board, "parts"),
     "others": partial(board, "motions", "signs", "emulated-days", "mnist"),
     "differences": differences,
