@@ -208,9 +208,9 @@ def shifts() -> Iterator[str]:
     """The digit model's commitments under shifts, with and without the alarm."""
     yield from head("shift", "rightly, %", "with the alarm", "wrongly, %", "before the alarm, %", "alarms", "after, s")
     (table,) = (table for _, table in measured("shifts") if table["title"] == "Commitments under shifts: recordings")
-    rows = {row[0]: row[1:] for row in table["rows"]}
-    for name in SHIFTS:
-        things, right, kept, wrong, before, streams, alarms, after = rows[name]
+    for name, things, right, kept, wrong, before, streams, alarms, after in table["rows"]:
+        if name not in SHIFTS:
+            continue
         shares = (f"{100 * each / things:.0f}" for each in (right, kept))
         bounds = (wilson(each, things) for each in (wrong, before))
         when = after if after == "-" else f"{after:.0f}"
