@@ -196,6 +196,33 @@ def commitments() -> Iterator[str]:
             yield line(bin_ms, f"{float(rate):.0%}", count, *shares, median, stale)
 
 
+SHIFTS = (
+    "none", "noise, 20 Hz a pixel", "50% of the events lost", "80% of the events lost", "speed, 0.5 times",
+    "speed, 2 times", "speed, 4 times", "scale, 0.7 times", "rotation, 20 degrees", "rotation, 30 degrees", "mirrored",
+    "covered square, 10 px of 34",
+)  # fmt: skip
+"""Rows of the table of shifts."""
+
+
+def shifts() -> Iterator[str]:
+    """The digit model's commitments under shifts, with and without the alarm."""
+    yield from head("shift", "rightly, %", "with the alarm", "wrongly, %", "before the alarm, %", "alarms", "after, s")
+    (table,) = (table for _, table in measured("shifts") if table["title"] == "Commitments under shifts: recordings")
+    for name, things, right, kept, wrong, before, streams, alarms, after in table["rows"]:
+        if name not in SHIFTS:
+            continue
+        shares = (f"{100 * each / things:.0f}" for each in (right, kept))
+        bounds = (wilson(each, things) for each in (wrong, before))
+        when = after if after == "-" else f"{after:.0f}"
+        yield line(name.replace("%", " %"), *shares, *bounds, f"{alarms:g} of {streams:g}", when)
+
+
+def wilson(correct: float, count: float) -> str:
+    """A share in per cent with Wilson's interval."""
+    low, high = (f"{100 * side:.1f}" for side in interval(round(correct), round(count)))
+    return f"{100 * correct / count:.1f} ({low} to {high})"
+
+
 def unknown() -> Iterator[str]:
     """Inputs without a right answer: how well they are told from what was learnt, and how many get a label."""
     yield from head("model", "input", "count", "AUROC", "labelled, %")
@@ -295,6 +322,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "runs": runs,
     "conversion": conversion,
     "commitments": commitments,
+    "shifts": shifts,
     "unknown": unknown,
     "any-motion": any_motion,
     "speed": speed,

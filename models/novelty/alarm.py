@@ -8,10 +8,9 @@ Each window of T steps has a p-value, (1 + number of the n calibration windows w
 and the alarm is raised when it exceeds a line, until it is back at 0. No window adds more than 1 - TAX, so that one
 strange thing, which is in view for several windows, sets nothing off; a stream whose things are strange does.
 
-Windows of a stream are not exchangeable with all windows: they show the same few things. So the line is the
-calibration's as well: the highest level reached in n streams of 1,000 windows that are made of it
-(training/run/conformal.py). A new stream that is exchangeable with these exceeds it with probability at most
-1 / (n + 1). That holds for streams of things like those of the calibration, not for ever longer ones.
+Windows that follow each other show the same thing, so they are not exchangeable, and no bound for independent ones
+holds. The line is therefore measured: at most 1 in 100 streams of 1,000 windows, drawn from the calibration's, exceed it
+(training/run/conformal.py). In ever longer streams of what was calibrated the alarm comes some day, and ends.
 """
 
 from collections.abc import Iterable

@@ -29,7 +29,8 @@ MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration
 CHANGES, ROUNDS = 1000, 10  # things of an assessment: fewer recordings come several times, up to ROUNDS
 THINGS = 20  # of a stream
 LIFE, GAP = (1.0, 2.0), (0.0, 2.0)  # windows that a thing is in view, and that nothing is
-DRAWN, LONG, FEW = 200, 1000, 100  # streams that fix the alarm's line, windows and different things of each
+DRAWN, LONG, BLOCK, RATE = 1000, 1000, 20, 0.01  # streams that fix the alarm's line, windows of each, of a block, share
+# of the streams that may exceed it
 ERROR_RATES = (0.05, 0.01)
 SEED = 34  # of the streams
 T = TypeVar("T")
@@ -146,40 +147,33 @@ def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> tuple[Confor
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
     fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([take.label for take in takes])
-    leads, known = np.zeros((len(fine), len(takes))), [list[list[float]]() for _ in fine]
+    leads, known = np.zeros((len(fine), len(takes))), [list[float]() for _ in fine]
     made = chain(*(streams(own, takes, n, gaps=n > 0) for n in range(2)))
     for stream in with_progress(made, "calibrating commitments", "stream", 2 * ceil(len(takes) / THINGS)):
         for n, one in enumerate(fine):
             found, seen = read_stream(one, stream)
             leads[n, stream.rows] = np.maximum(leads[n, stream.rows], found)
-            known[n].append(seen)
+            known[n] += seen
     return Conformal({
-        one.contract.bin_us: fit_trials(lead, labels, np.array(evenly([*chain(*seen)], MOST)), len(classifier.labels))
+        one.contract.bin_us: fit_trials(lead, labels, np.array(evenly(seen, MOST)), len(classifier.labels))
         for one, lead, seen in zip(fine, leads, known)
-    }), alarm_line(known[-1], len(takes))  # fmt: skip
+    }), alarm_line(known[-1])  # fmt: skip
 
 
-def alarm_line(known: Sequence[Sequence[float]], things: int) -> float | None:
-    """Return the highest level of the alarm (models/novelty/alarm.py) in DRAWN streams of LONG windows, given `known`
-    at the windows' ends of the calibration's streams, in which `things` came twice; None without `known`.
+def alarm_line(known: Sequence[float]) -> float | None:
+    """Return the line of the alarm (models/novelty/alarm.py): the level that a share RATE of DRAWN streams of LONG windows
+    exceeds, given `known` at the ends of the windows of the calibration's streams; None for too few.
 
-    In each, calibration streams of FEW things, drawn at random, come again and again in random order, since a camera
-    sees few different things. Their windows are ranked among those of all other streams.
+    A stream is drawn from these as blocks of consecutive windows (Kuensch 1989, "The jackknife and the bootstrap for
+    general stationary observations"), since a thing is in view for more than one.
     """
-    parts, random = [np.array(seen) for seen in known if seen], np.random.default_rng(SEED)
-    if len(parts) < 2:
+    if len(known) <= BLOCK:
         return None
-    every, p_values = np.sort(np.concatenate(parts)), list[NDArray[np.float64]]()
-    for own in parts:
-        others = np.searchsorted(every, own, "right") - np.searchsorted(np.sort(own), own, "right")
-        p_values.append((1 + others) / (1 + len(every) - len(own)))
-    few, line = min(len(parts), max(2, round(FEW * len(parts) / (2 * things)))), 0.0
-    for _ in range(DRAWN):
-        drawn, windows = random.choice(len(parts), few, replace=False), list[float]()
-        while len(windows) < LONG:
-            windows += p_values[random.choice(drawn)].tolist()
-        line = max(line, highest(windows[:LONG]))
-    return round(line, 3)
+    every, random = np.sort(known), np.random.default_rng(SEED)
+    p_values = np.searchsorted(every, known, "right") / len(every)  # a window's rank among all others
+    begins = random.integers(len(known) - BLOCK + 1, size=(DRAWN, LONG // BLOCK))
+    levels = [highest(p_values[(own[:, None] + np.arange(BLOCK)).ravel()].tolist()) for own in begins]
+    return round(float(np.quantile(levels, 1 - RATE, method="higher")), 3)
 
 
 def committing(network: nn.Module, card: Card, takes: Sequence[Take]) -> Card:

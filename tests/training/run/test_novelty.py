@@ -22,7 +22,7 @@ from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty import KEPT, NOTHING
 from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Commitment, wrong_lead
-from spikesight.models.statistics import interval
+from spikesight.models.statistics import Floats, interval
 from spikesight.models.steps import Prediction
 from spikesight.training.data import Data, bin_items, load_data, read_item
 from spikesight.training.data.sets import Item
@@ -30,7 +30,9 @@ from spikesight.training.network import build_network
 from spikesight.training.run import conformal
 from spikesight.training.run.conformal import (
     LEAST,
+    LONG,
     MOST,
+    RATE,
     Seen,
     Stream,
     Take,
@@ -247,28 +249,25 @@ def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
     assert len(found[10_000].known) == MOST
 
 
-def test_the_line_of_the_alarm_is_that_of_streams_whose_windows_resemble_each_other() -> None:
-    """One stream more is seldom above it, also where a stream's windows, or a camera's, are all a bit stranger."""
+def test_few_streams_of_what_was_calibrated_exceed_the_line_and_stranger_ones_do() -> None:
+    """Also where windows that follow each other are alike, as those of a thing are."""
     random = np.random.default_rng(3)
 
-    def made(count: int) -> list[list[float]]:
-        return [
-            np.repeat(random.normal(random.normal(0, 0.2), 1, 15), 2).tolist() for _ in range(count)
-        ]  # a thing is in view for two windows
+    def made(things: int) -> Floats:
+        return np.repeat(random.normal(0, 1, things), random.integers(1, 3, things))
 
-    off, above = 0, 0
+    above = missed = 0
     for _ in range(10):
-        parts = made(60)
-        line = alarm_line(parts, 60 * 15 // 2)
+        known = made(1500)
+        line, every = alarm_line(known.tolist()), np.sort(known)
         assert line is not None
-        every = np.sort(np.concatenate(parts))
-        for long in (np.concatenate(made(33)) for _ in range(10)):
+        for long in (made(700)[:LONG] for _ in range(10)):
             p_values = (1 + np.searchsorted(every, long, "right")) / (1 + len(every))
             above += highest(p_values.tolist()) > line
-            off += highest((p_values * 0.3).tolist()) <= line
-    assert above <= 5
-    assert off == 0, "what is stranger is found"
-    assert alarm_line([[0.5]], 20) is alarm_line([[], []], 20) is None, "nothing to compare with"
+            missed += highest((p_values * 0.5).tolist()) <= line
+    assert above <= 100 * RATE + 4, "4 standard deviations"
+    assert missed == 0
+    assert alarm_line([0.5] * 20) is None, "too few to draw from"
 
 
 def test_what_calibrates_is_the_lead_of_wrong_labels_and_known_at_the_ends_of_windows() -> None:
