@@ -110,7 +110,7 @@ def measure_shift(name: str, classifier: Classifier, takes: Sequence[Take], erro
     made = (streams(classifier.contract, takes, 77 + n, gaps=n % 2 > 0, things=THINGS) for n in range(rounds))
     free, watched, after, count = list[Seen](), list[Seen](), list[float](), 0
     for stream in with_progress(chain(*made), name, "stream"):
-        tracks = [classifier.track(error_rate) for _ in range(2)]
+        tracks, found = [classifier.track(error_rate) for _ in range(2)], list[Seen]()
         tracks[0].line = None
         for seen, found in zip((free, watched), follow(classifier, stream, tracks)):
             seen += found
