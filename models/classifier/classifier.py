@@ -140,7 +140,11 @@ class Classifier:
         """Return the read-out of a new stream that shows one thing after another; `error_rate`: the share of them, of
         each class, that may be committed to wrongly.
         """
-        rule = None if self.trials is None else ConformalRule(self.trials, error_rate, self.contract.steps, self.card.alarm)
+        rule = (
+            None
+            if self.trials is None
+            else ConformalRule(self.trials, error_rate, self.contract.steps, self.card.alarm)
+        )
         return Track(self.labels, self.contract.horizon, self.novelty, rule)
 
     def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:

@@ -9,8 +9,8 @@ and the alarm is raised when it exceeds a line, until it is back at 0. No window
 strange thing, which is in view for several windows, sets nothing off; a stream whose things are strange does.
 
 Windows that follow each other show the same thing, so they are not exchangeable, and no bound for independent ones
-holds. The line is therefore measured: at most 1 in 100 streams of 1,000 windows, drawn from the calibration's, exceed it
-(training/run/conformal.py). In ever longer streams of what was calibrated the alarm comes some day, and ends.
+holds. The line is therefore measured: at most 1 in 100 streams of 1,000 windows, drawn from the calibration's, exceed
+it (training/run/conformal.py). In ever longer streams of what was calibrated the alarm comes some day, and ends.
 """
 
 from collections.abc import Iterable

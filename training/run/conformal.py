@@ -98,8 +98,8 @@ class Stream(NamedTuple):
 def streams(
     contract: Contract, takes: Sequence[Take], seed: int, *, gaps: bool, things: int = THINGS
 ) -> Iterator[Stream]:
-    """Yield streams of `things` in which the recordings, each once, follow each other at random: from a random time on, or with
-    `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which sees a
+    """Yield streams of `things` in which the recordings, each once, follow each other at random: from a random time on,
+    or with `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which sees a
     short one as a whole, are streams of their own.
     """
     random, window_us = np.random.default_rng([SEED, seed]), contract.steps * contract.bin_us
@@ -161,8 +161,8 @@ def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> tuple[Confor
 
 
 def alarm_line(known: Sequence[float]) -> float | None:
-    """Return the line of the alarm (models/novelty/alarm.py): the level that a share RATE of DRAWN streams of LONG windows
-    exceeds, given `known` at the ends of the windows of the calibration's streams; None for too few.
+    """Return the line of the alarm (models/novelty/alarm.py): the level that a share RATE of DRAWN streams of LONG
+    windows exceeds, given `known` at the ends of the windows of the calibration's streams; None for too few.
 
     A stream is drawn from these as blocks of consecutive windows (Kuensch 1989, "The jackknife and the bootstrap for
     general stationary observations"), since a thing is in view for more than one.
