@@ -198,8 +198,8 @@ def commitments() -> Iterator[str]:
 
 SHIFTS = (
     "none", "noise, 20 Hz a pixel", "50% of the events lost", "80% of the events lost", "speed, 0.5 times",
-    "speed, 2 times", "speed, 4 times", "scale, 0.7 times", "rotation, 20 degrees", "rotation, 30 degrees", "mirrored",
-    "covered square, 10 px of 34",
+    "speed, 2 times", "speed, 4 times", "scale, 0.7 times", "rotation, 20 degrees", "rotation, 30 degrees",
+    "rotation, 45 degrees", "mirrored", "covered square, 10 px of 34",
 )  # fmt: skip
 """Rows of the table of shifts."""
 

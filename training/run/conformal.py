@@ -98,9 +98,9 @@ class Stream(NamedTuple):
 def streams(
     contract: Contract, takes: Sequence[Take], seed: int, *, gaps: bool, things: int = THINGS
 ) -> Iterator[Stream]:
-    """Yield streams of `things` in which the recordings, each once, follow each other at random: from a random time
-    on, or with `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which sees a
-    short one as a whole, are streams of their own.
+    """Yield streams of `things` in which the recordings, each once, follow each other at random: from a random time on,
+    or with `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which
+    sees a short one as a whole, are streams of their own.
     """
     random, window_us = np.random.default_rng([SEED, seed]), contract.steps * contract.bin_us
     aligned, order = contract.frame == "object", random.permutation(len(takes))
