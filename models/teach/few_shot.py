@@ -279,7 +279,7 @@ class Taught:
         head = self.regression.head(self.judged.temperature)
         network = self.learner.with_head(replace(head, weight=head.weight * self.scale), self.with_input)
         known = self.unknown.detector if self.unknown else None
-        return network, Card(self.learner.contract, self.labels, training, metrics, self.profile, known)
+        return network, Card(self.learner.contract, self.labels, training, metrics, profile=self.profile, novelty=known)
 
     @cached_property
     def unknown(self) -> Unknown | None:

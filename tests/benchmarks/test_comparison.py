@@ -1,4 +1,4 @@
-"""A comparison: the ANN and how it learns, STDP, curves, stored results, resuming, a report of what was measured."""
+"""A comparison: curves, stored results, resuming, a report of what was measured."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -8,52 +8,18 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.compare.ann import ann_settings, fit_ann
 from benchmarks.compare.comparison import CompareConfig, Comparison
 from benchmarks.compare.report import write_report
-from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.models.contract import Card
-from spikesight.models.networks.ann import SmallCnn
 from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import accuracy, hits, pictures_of, prepare
 from spikesight.training.data import load_data
-from spikesight.training.data.images import Images
 from tests.support.inputs.data_sets import write_idx, write_stripes
 
 
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_stripes(tmp_path_factory.mktemp("pictures"))
-
-
-def test_the_anns_recipe_learns() -> None:
-    random = np.random.default_rng(0)
-    labels = random.integers(0, 2, 256)
-    pixels = random.integers(0, 80, (256, 1, 8, 8)).astype(np.uint8)
-    pixels[labels == 1, :, :4] += 120
-    torch.manual_seed(0)
-    said: list[str] = []
-    config = replace(ann_settings(3, shift=1), batch_size=32)
-    network = fit_ann(SmallCnn(1, 2, 4), Images(pixels, labels), (0.3,), (0.2,), config, report=said.append)
-    assert [line.partition(": loss ")[0] for line in said] == ["epoch 1/3", "epoch 2/3", "epoch 3/3"]
-    assert all(0 < float(line.partition(": loss ")[2]) < 1.5 for line in said), "a mean over images"
-    assert accuracy(network, prepare(pixels, (0.3,), (0.2,)), labels) > 90
-
-
-def test_stdp_names_its_neurons_by_training_images_and_reads_test_images(tmp_path: Path) -> None:
-    write_idx(tmp_path)
-    config = CompareConfig(
-        data="mnist", root=str(tmp_path), output=str(tmp_path / "out"), network="small-cnn", direct=(), held=4,
-        images=5, stdp_neurons=6, stdp_images=15, calibration=4,
-    )  # fmt: skip
-    compared = Comparison(config, lambda _: None)
-    found = compared.stdp(2)
-    train, test = compared.train.subset(15, 2), compared.test[:5]
-    layer = StdpLayer(StdpConfig(inputs=784, neurons=6), 2)
-    layer.learn(rates_of(train.pixels))
-    layer.name(rates_of(train.pixels), train.labels, 10)
-    right = int((layer.predict(rates_of(test.pixels)) == test.labels).sum())
-    assert (found.correct, found.images) == ([right], 5)
 
 
 def test_comparison_runs_resumes_and_reports(pictures: Path, tmp_path: Path) -> None:

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,13 +9,7 @@ import pytest
 from benchmarks.common import drawn, report
 from benchmarks.common.faults import SUITE, Corruption, Fault
 from benchmarks.common.filmed import filmed_recording
-from benchmarks.corruptions import Row, corrupted, rows, unchanged
 from spikesight.encoders.events import Events, SensorSize, check_events, empty_events, make_events
-from spikesight.models.classifier import Classifier
-from spikesight.training.data.sets import Item
-from spikesight.training.run.readings import Source
-from tests.support.inputs.data_sets import write_takes
-from tests.support.models import tiny
 
 SENSOR = SensorSize(40, 34)
 
@@ -43,24 +36,9 @@ def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -
     assert made.dtype == EVENTS.dtype
     assert len(made)
     assert not np.array_equal(made, EVENTS)
-    assert (np.diff(made["t"]) >= 0).all()
-    assert made["x"].min() >= 0
-    assert made["x"].max() < SENSOR.width
-    assert made["y"].min() >= 0
-    assert made["y"].max() < SENSOR.height
+    check_events(made, SENSOR)
     assert np.array_equal(made, run(row.fault)), "the same seed, the same events"
     assert len(run(row.fault, empty_events())) == 0, "nothing stays nothing"
-
-
-def test_the_first_row_is_the_recordings_as_they_are_and_every_fault_has_one(tmp_path: Path) -> None:
-    write_takes(tmp_path, names := ["one.npz", "two-1.npz", "two-2.npz"], 0.5)
-    sources = [Source(Item(tmp_path / name, 0), name[:3]) for name in names]
-    classifier: Classifier = tiny()
-    suite = [Row("nothing at all", "", unchanged), *rows("a folder", "nowhere", sources)[:2]]
-    clean, same, *others = corrupted(classifier, sources, suite)
-    assert (clean["name"], clean["right"]["count"], clean["best_guess"]["count"]) == ("none", 3, 3)
-    assert {**same, "name": "none"} == clean
-    assert [row["strength"] for row in others] == [fault.strength for fault in SUITE[:2]]
 
 
 def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> None:

@@ -7,7 +7,7 @@ from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 BUDGET = {
     "product": 22_500,
     "page, C, C++": 8_740,
-    "tests": 21_100,
+    "tests": 21_000,
     "words": 28_360,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""

