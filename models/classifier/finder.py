@@ -112,7 +112,7 @@ class Finder:
 
     def _follow(self, grid: Grid, found: list[int], sure: NDArray[np.float64], given: Input) -> None:
         """Move the things to the places where they are `found`, begin new ones and forget what is gone."""
-        moved = given.pyramid is not None and given.pyramid.moved
+        moved = given.pyramid is not None and given.pyramid.moved and given.n_events > 0  # or no frame came
         left = list(self._things)
         for at in found:
             box = between(grid.boxes, sure, at)

@@ -24,7 +24,7 @@ class Finder {
     const sure = own.map((_, at) => this.probability(at));
     const likely = sure.map((of, at) => ({ at, box: boxes[at], sure: of })).filter((one) => one.sure > rules.goes_on);
     const found = distinct(likely, rules).map(({ at }) => at);
-    this.follow(found, sure);
+    this.follow(found, sure, x.some(Boolean));
     const shown = this.things.length ? this.things : [{ id: 0, at: found[0] ?? sure.indexOf(Math.max(...sure)) }];
     return shown.map(({ id, at, box = boxes[at] }) => ({ id, box, logits: own[at], lit: this.lit(x, at) }));
   }
@@ -35,8 +35,9 @@ class Finder {
     return Math.max(...softmax([...mean, 0]).slice(0, -1));
   }
 
-  /** Move the things to where they are found, begin new ones and forget what is gone: frames are moved, so what is there sends events. */
-  follow(found, sure) {
+  /** Move the things to where they are found, begin new ones and forget what is gone: frames are moved, so what is there sends events.
+   *  frame: whether one came. */
+  follow(found, sure, frame) {
     const { begins, most, lasts, same: [near] } = this.rules, left = new Set(this.things);
     for (const at of found) {
       const box = this.between(sure, at);
@@ -46,7 +47,7 @@ class Finder {
       if (nearest) Object.assign(nearest, { at, box, missed: 0 });
       else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, box, missed: 0 });
     }
-    for (const one of left) one.missed++;
+    for (const one of left) one.missed += frame ? 1 : 0;
     this.things = this.things.filter(({ missed }) => missed <= lasts);
   }
 

@@ -149,7 +149,7 @@ def test_where_no_events_come_from_a_thing_is_kept_and_noise_forgets_it() -> Non
 def test_what_leaves_frames_that_are_moved_is_forgotten_though_nothing_comes_from_a_plain_wall() -> None:
     finder, moved = Finder(len(LABELS)), replace(PYRAMID, moved=True)
     steps = [shown(Drawn(100, 100))] * 5 + [shown(x=NONE)] * (LASTS + WINDOW + 1)
-    ids = [finder.find(given._replace(pyramid=moved), made)[0][0].id for given, made in steps]
+    ids = [finder.find(given._replace(pyramid=moved, n_events=9), made)[0][0].id for given, made in steps]
     assert (ids[4], ids[-1]) == (1, 0)
 
 
