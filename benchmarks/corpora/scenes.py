@@ -1,6 +1,6 @@
 """Scenes with several things before an event camera, and which class each place of the view shows.
 
-Made on the fly as the single things of `digits`: up to three pictures, on cards or not, on a ground, move together or
+Made on the fly as the single things of `digits`: up to five pictures, on cards or not, on a ground, move together or
 each by itself. A place is one cell of the network's last map. It shows a digit if one of the size that the network
 reads lies in its middle; a digit that is too large or small for it is none there, so that the levels of a pyramid
 compete, and so is everything else.
@@ -92,11 +92,11 @@ class Scenes:
 
     def _bank(self, which: Tensor) -> Tensor:
         """Return textures or photographs [m, 1, side, side] for numbers in [0, 1)."""
-        bank = textures() if self.photographs is None else self.photographs
-        rows = which.numpy() * 2 % 1
-        made = textures()[(rows * TEXTURES).astype(int)]
-        made[which.numpy() < 0.5] = bank[(rows * len(bank)).astype(int)][which.numpy() < 0.5]
-        return torch.from_numpy(made)[:, None]
+        rows, photographed = which.numpy() * 2 % 1, which.numpy() < 0.5
+        found = textures()[(rows * TEXTURES).astype(int)]
+        if self.photographs is not None:
+            found[photographed] = self.photographs[(rows[photographed] * len(self.photographs)).astype(int)]
+        return torch.from_numpy(found)[:, None]
 
     def _pictures(self, draws: Draws, digits: float, others: float, plain: float) -> tuple[Tensor, Tensor, Tensor]:
         """Draw for each scene whether it has a thing, its picture [n, 1, 28, 28] and its label; some are plain."""
@@ -118,11 +118,8 @@ class Scenes:
         own = Path(unit * camera.place * moves.view(-1, 1, 1), camera.size * 0 + 1, camera.angle * 0)
         light, level = self._ground(draws, t, own)
         turned, found, contrast = draws.uniform(-0.3, 0.3), list[Things](), torch.ones(n)
-        cards, dark_ink, rigid = (
-            draws.chance(0.75),
-            draws.chance(0.5),
-            draws.chance(0.1),
-        )  # rigid: only the camera moves
+        cards, dark_ink = draws.chance(0.75), draws.chance(0.5)
+        rigid = draws.chance(0.1)  # only the camera moves
         before: Things | None = None
         for shares in THINGS:
             of, images, label = self._pictures(draws, *shares)
@@ -144,7 +141,7 @@ class Scenes:
                 size = torch.where(together[:, None], before.length, size)
             alone = torch.stack([draws.log(0.5, 4), draws.log(0.5, 4)], 1)
             card = torch.stack([draws.log(0.95, 3), draws.log(0.95, 3)], 1)
-            on_card, soft, round_ = cards | blank, draws.log(6, 80), draws.chance(0.35)
+            on_card, soft, rounded = cards | blank, draws.log(6, 80), draws.chance(0.35)
             rich, which, scale = draws.chance(0.5) & ~(label < NONE), draws.unit(), draws.log(0.5, 3)
             difference, swap = draws.log(0.2, 0.95), draws.chance(0.2) ^ dark_ink
             base = torch.where(on_card, draws.uniform(0, 1), level)
@@ -155,7 +152,7 @@ class Scenes:
             at = _pixels(view, self.view, draws, rows)
             ink = F.grid_sample(images[rows].repeat_interleave(k, 0), at.flatten(0, 1), align_corners=False)
             ink = ink.view(len(rows), k, self.view, self.view)
-            inside = _card(at, torch.where(blank[:, None], alone, card)[rows], soft[rows], round_[rows])
+            inside = _card(at, torch.where(blank[:, None], alone, card)[rows], soft[rows], rounded[rows])
             inside = inside * on_card[rows].view(-1, 1, 1, 1)
             paper, line = base[rows].view(-1, 1, 1, 1).repeat(1, k, self.view, self.view), tone[rows].view(-1, 1, 1, 1)
             filled = rich[rows].nonzero()[:, 0]

@@ -2,7 +2,7 @@
 
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import product
 from pathlib import Path
 from typing import NamedTuple
@@ -183,9 +183,7 @@ class Asked:
         for kind, draw in nothings(self.written, self.photos).items():
             steps, labels, films = 0, Counter[str](), 0
             for n, random in self.films(kind):
-                film = draw(random)
-                film = Film(film.layers, film.seconds, self.seed + n, film.desk)
-                said = list(self.watch(film))
+                said = list(self.watch(replace(draw(random), seed=self.seed + n)))
                 wrong = [step for step in said if step.things or step.label.isdecimal()]
                 steps, films = steps + len(said), films + (len(wrong) > len(said) / 2)
                 labels.update(step.things[0].label if step.things else step.label for step in wrong)

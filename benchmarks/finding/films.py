@@ -31,7 +31,7 @@ UPRIGHT = (3, 4, 7)  # digits that are none upside down
 TASKS = ("sheets", "crossing", "counting", "none")
 Grey = NDArray[np.uint8]
 Random = np.random.Generator
-Path2 = Callable[[float], tuple[float, float, float]]  # seconds to x, y of the middle and degrees
+Motion = Callable[[float], tuple[float, float, float]]  # seconds to x, y of the middle and degrees
 
 
 class Box(NamedTuple):
@@ -50,7 +50,7 @@ class Layer:
 
     page: Grey
     cover: NDArray[np.float32]
-    path: Path2
+    path: Motion
     digits: tuple[tuple[str, float, float, float], ...] = ()
 
 
@@ -88,7 +88,7 @@ class Film:
             yield round(t_s * 1e6), seen.clip(0, 255).astype(np.uint8), [one for one in shown if one.label]
 
 
-def swaying(x: float, y: float, amount: float, random: Random, degrees: float = 8) -> Path2:
+def swaying(x: float, y: float, amount: float, random: Random, degrees: float = 8) -> Motion:
     """Return how a hand holds something: it sways by `amount` pixels and trembles."""
     phase, angle = random.uniform(0, 2 * np.pi, 5), random.uniform(-degrees, degrees)
 
@@ -99,7 +99,7 @@ def swaying(x: float, y: float, amount: float, random: Random, degrees: float = 
     return path
 
 
-def straight(begin: tuple[float, float], velocity: tuple[float, float], from_s: float, degrees: float) -> Path2:
+def straight(begin: tuple[float, float], velocity: tuple[float, float], from_s: float, degrees: float) -> Motion:
     """Return an even motion that is at `begin` at `from_s`."""
     return lambda t: (begin[0] + velocity[0] * (t - from_s), begin[1] + velocity[1] * (t - from_s), degrees)
 
@@ -137,7 +137,7 @@ class Written(NamedTuple):
         return [self.images[row] for row in rows], [str(self.labels[row]) for row in rows]
 
 
-def card(written: Written, random: Random, path: Path2, side: int) -> Layer:
+def card(written: Written, random: Random, path: Motion, side: int) -> Layer:
     images, labels = written.draw(random, 1)
     page, places = sheet(images, labels, side, 1, random)
     return Layer(page, whole(page), path, places)

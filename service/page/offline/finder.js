@@ -47,7 +47,7 @@ class Finder {
       if (nearest) Object.assign(nearest, { at, box, missed: 0 });
       else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, box, missed: 0 });
     }
-    for (const one of left) one.missed += frame ? 1 : 0;
+    if (frame) for (const one of left) one.missed++;
     this.things = this.things.filter(({ missed }) => missed <= lasts);
   }
 
