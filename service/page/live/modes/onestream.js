@@ -49,7 +49,7 @@ export class OneStream {
   /** What was captured at t has its answer. */
   answered({ t }, nowMs) {
     this.answeredMs = t ?? nowMs;
-    this.nextMs = nowMs + Math.max(0, nowMs - t - SOON_MS);
+    this.nextMs = nowMs + Math.min(OLD_MS, Math.max(0, nowMs - t - SOON_MS));
   }
 
   /** A sentence if the latest answer is, or lately was, too old to be shown as the present one; else "". */
