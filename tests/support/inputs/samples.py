@@ -78,24 +78,8 @@ def from_eventcv(path: Path) -> Events:
 
 
 def empty_desk(turn: float) -> np.ndarray:
-    """Nothing but a desk, which does not move; uint8 [480, 640, 3] of a moment, as is a face."""
+    """Nothing but a desk, which does not move; uint8 [480, 640, 3] of a moment."""
     return grainy(DESK, turn)
-
-
-def face(turn: float) -> np.ndarray:
-    """Hair, eyes, nose and mouth of somebody who nods."""
-    picture = np.full((480, 640, 3), (120, 126, 130), np.float64)
-    x, y = int(320 + 25 * np.cos(turn)), int(240 + 15 * np.sin(turn))
-    cv2.ellipse(picture, (x, y + 260), (230, 120), 0, 0, 360, (60, 70, 110), -1)
-    cv2.ellipse(picture, (x, y - 20), (135, 175), 0, 0, 360, (60, 45, 35), -1)
-    cv2.ellipse(picture, (x, y), (115, 150), 0, 0, 360, (214, 170, 145), -1)
-    for side in (-45, 45):
-        cv2.ellipse(picture, (x + side, y - 25), (20, 10), 0, 0, 360, (245, 245, 245), -1)
-        cv2.circle(picture, (x + side, y - 25), 9, (50, 40, 35), -1)
-        cv2.ellipse(picture, (x + side, y - 52), (26, 8), 0, 180, 360, (60, 45, 35), 5)
-    cv2.ellipse(picture, (x, y + 30), (14, 26), 0, 20, 160, (170, 120, 100), 4)
-    cv2.ellipse(picture, (x, y + 80), (42, 14), 0, 0, 180, (160, 70, 70), -1)
-    return grainy(cv2.GaussianBlur(picture, (0, 0), 1.5), turn)
 
 
 def grainy(picture: np.ndarray, turn: float) -> np.ndarray:
