@@ -5,11 +5,13 @@ the levels of a pyramid, each coarser by the square root of two, lie beside each
 the network sees as one input. Cells without events cost it little.
 """
 
+import math
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
@@ -22,6 +24,7 @@ READ = 18  # cells, middle of the lengths that the network reads
 LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
 LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which things would fit
 SEEN = 34  # cells, side of what it sees of one place
+ENOUGH, HOLDS = 100, 32  # cells lit in 3 x 3 tiles (of ALIGNED a side) that show a thing; bins for which one is held
 
 
 class Level(NamedTuple):
@@ -105,6 +108,43 @@ class Pyramid:
             side = READ * one.factor
             found[inside] = np.concatenate([middle - side / 2, np.full_like(middle, side)], 1)
         return found
+
+
+class Held:
+    """Cells that stay lit until enough cells around them are: what hardly moves is drawn over many bins, what moves in
+    one. As windows of as many events, not of as much time, but for each part of the view. `shape`: (..., height,
+    width) of the bins, height and width multiples of ALIGNED.
+    """
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self._lit = np.empty((*shape[:-2], shape[-2] // ALIGNED, ALIGNED, shape[-1] // ALIGNED, ALIGNED), np.int32)
+        self.clear()
+
+    def clear(self) -> None:
+        """Hold nothing."""
+        self._bin = 0
+        self._lit[:] = -HOLDS  # the bin in which a cell was lit last
+
+    def push(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what a bin shows, uint8 [..., 2, height, width], with what is held of those before. A tile shows the
+        fewest of the last bins in which ENOUGH cells of it and the tiles around it were lit, HOLDS at most.
+        """
+        self._bin += 1
+        lit = self._lit
+        lit[x.reshape(lit.shape) > 0] = self._bin
+        tiles = (*lit.shape[:-5], lit.shape[-4], lit.shape[-2])
+        shown = np.nonzero(lit > self._bin - HOLDS)
+        ages = self._bin - lit[shown]
+        tile = np.ravel_multi_index((*shown[:-5], shown[-4], shown[-2]), tiles)
+        counts = np.bincount(tile * HOLDS + ages, minlength=math.prod(tiles) * HOLDS).reshape(*tiles, HOLDS)
+        for axis in (-3, -2):
+            edge = [(0, 0)] * counts.ndim
+            edge[axis] = (1, 1)
+            counts = sliding_window_view(np.pad(counts, edge), 3, axis).sum(-1)
+        oldest = (counts.cumsum(-1) < ENOUGH).sum(-1)
+        out = np.zeros(lit.shape, np.uint8)
+        out[shown] = ages <= oldest.ravel()[tile]
+        return out.reshape(x.shape)
 
 
 def shows_more(sensor: SensorSize) -> bool:

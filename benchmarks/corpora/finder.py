@@ -43,7 +43,9 @@ from spikesight.training.step.batches import carried_state, seeded
 
 LR, WARMUP, DECAY, EMA = 2e-3, 100, 0.01, 0.998
 LEAK_LR = 10  # times LR
-FINER = 6  # every so many batches are seen by a sensor of twice the resolution
+FINER = 8  # every so many batches are seen by a sensor of twice the resolution
+KINDS = 3  # of batches: as frames are seen, by an event camera, and where things hardly move in longer bins
+CALM, SLOWER = (0.05, 0.6), 4  # how far things move there; how much longer the bins are
 CARRY, SPIKE_PENALTY = 0.3, 4.0  # as in the recipe of `nmnist`
 NOTED = 250  # steps between two rows of metrics
 
@@ -69,7 +71,7 @@ def places_loss(logits: Tensor, targets: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Batches(Dataset[tuple[Tensor, Tensor]]):
-    """`steps` batches of scenes, some seen by a finer sensor."""
+    """`steps` batches of scenes of all kinds, some seen by a finer sensor."""
 
     scenes: Scenes
     steps: int
@@ -79,6 +81,10 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
         scenes = self.scenes if number % FINER else replace(self.scenes, view=2 * VIEW)
+        if number % KINDS:
+            scenes = replace(scenes, held=True)
+        if number % KINDS == 2:
+            scenes = replace(scenes, calm=CALM, bin_us=SLOWER * scenes.bin_us)
         return scenes.batch(number)
 
 

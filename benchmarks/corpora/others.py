@@ -1,7 +1,7 @@
 """Draw outliers near digits, from which a digit network learns to answer "none of the classes".
 
 Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures, textures; light on
-dark as in MNIST. Characters that look like digits (O, I, l, S, ...) are left out, as are the kinds reserved for the
+dark as in MNIST. Characters that could be digits (O, I, l, S, ...) are left out, as are the kinds reserved for the
 benchmark (benchmarks/real_input/near.py).
 """
 
@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from benchmarks.corpora.printed import glyph
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, centred
 
-LETTERS = "ACEFHKLMNPRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
+LETTERS = "ACEFGHJKLMNPQRTUVWXYacdefhkmnprtuvwxyԱԲԳԵԿՀՁՃՄՆՊՋՎՏՓՔաբգեթժխծկհձղճմնպջվտփֆ"  # Latin, Armenian
 SYMBOLS = "#%@?+=×÷∑√∞≠±¶†€¥~^<>{}"
 MIRRORED, HALVED = (2, 3, 4, 5, 6, 7, 9), (2, 3, 5)  # digits that are no digits when mirrored, when halved
 OVERTURNED = (3, 4, 7)  # the same upside down, where 2 and 5 look as before and 6 is 9

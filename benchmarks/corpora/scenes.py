@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from benchmarks.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
 from benchmarks.corpora.motion import Draws, Path, paths
 from benchmarks.corpora.sensor import film
-from spikesight.encoders.pyramid import LINE
+from spikesight.encoders.pyramid import LINE, Held
 from spikesight.models.classifier.finder import WINDOW
 from spikesight.models.networks.places import CELL, FIRST, REACH
 
@@ -55,6 +55,8 @@ class Scenes:
     bin_us: int = 31_000
     view: int = VIEW  # pixels a side; all lengths grow with it
     photographs: NDArray[np.float32] | None = None  # [M, TEXTURE_SIDE, TEXTURE_SIDE], 0 to 1, beside the textures
+    held: bool = False  # whether cells stay lit until enough around them are, as before an event camera
+    calm: tuple[float, float] | None = None  # of how far things move, where they hardly do
 
     def batch(self, number: int, n: int = 32) -> tuple[Tensor, Tensor]:
         """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places. A finer
@@ -63,10 +65,14 @@ class Scenes:
         fine, things, moves = self.filmed(number, n)
         k = self.view // VIEW
         seen, moved = pooled(fine, k, max(1, round(LINE * k))), pooled(moves, k, 1)
+        if self.held:
+            hold = Held((n, 2, VIEW, VIEW))
+            seen = torch.from_numpy(np.stack([hold.push(x) for x in seen.numpy()]))
         things = [one._replace(place=one.place / k, length=one.length / k) for one in things]
         shown = targets(things, self.steps)
         count = F.avg_pool2d(moved.float(), SPAN, CELL, divisor_override=1)[..., : shown.shape[2], : shown.shape[3]]
-        lately = torch.stack([count[:, max(0, t - WINDOW + 1) : t + 1].sum(1) for t in range(self.steps)])
+        lasts = self.steps if self.held else WINDOW
+        lately = torch.stack([count[:, max(0, t - lasts + 1) : t + 1].sum(1) for t in range(self.steps)])
         shown[(shown < NONE) & (lately < VISIBLE)] = IGNORED
         return seen, shown
 
@@ -115,7 +121,8 @@ class Scenes:
         n, k = t.shape
         camera, unit = paths(draws, t, CAMERA), self.view / VIEW
         moves = draws.chance(0.4).float()
-        own = Path(unit * camera.place * moves.view(-1, 1, 1), camera.size * 0 + 1, camera.angle * 0)
+        amount = torch.ones(n, 1, 1) if self.calm is None else draws.log(*self.calm).view(n, 1, 1)
+        own = Path(unit * camera.place * amount * moves.view(-1, 1, 1), camera.size * 0 + 1, camera.angle * 0)
         light, level = self._ground(draws, t, own)
         turned, found, contrast = draws.uniform(-0.3, 0.3), list[Things](), torch.ones(n)
         cards, dark_ink = draws.chance(0.75), draws.chance(0.5)
@@ -130,7 +137,8 @@ class Scenes:
             middle = torch.stack([draws.uniform(-20, 13), draws.uniform(-20, 13)], 1)
             beside, gap, down = draws.chance(0.5), draws.uniform(0.9, 2.2), draws.uniform(-0.3, 0.3)
             left, blank = draws.chance(0.5), images.amax((1, 2, 3)) == 0
-            path = Path(torch.where(rigid.view(-1, 1, 1), 0.0, path.place), path.size, path.angle)
+            calm = Path(amount * path.place, path.size ** amount[..., 0], amount[..., 0] * path.angle)
+            path = calm._replace(place=torch.where(rigid.view(-1, 1, 1), 0.0, calm.place))
             place = own.place + unit * (path.place + middle[:, None])
             size = unit * length[:, None] * path.size
             if before is not None:  # as on a sheet: beside the last thing, of its size, moving with it

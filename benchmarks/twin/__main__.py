@@ -2,6 +2,10 @@
 
     OMP_NUM_THREADS=1 taskset -c 1 python -m benchmarks.twin --root DATA --to runs/twin
 
+The ANNs at half the steps of the shipped SNN, which stands beside them:
+
+    python -m benchmarks.twin --root DATA --to runs/long --steps 3000 --lr 0.004 --shipped --seeds 0
+
 A run that is finished is neither trained nor asked again, so the command goes on where it was stopped. `--seeds 0 1`
 trains these alone, `--seeds` none; `--train` asks nothing.
 """
@@ -30,7 +34,7 @@ from benchmarks.twin.ask import (
     told_apart,
 )
 from benchmarks.twin.questions import ANY_MOTION, NOTHING, REAL, FewShots, Question, few_shots, made, real
-from benchmarks.twin.train import METRICS, TWINS, load_samples, settings, train_together, trained, wanted
+from benchmarks.twin.train import METRICS, TWINS, load_samples, settings, shipped_as_twin, train_together, trained, wanted
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.training.data import Data
 from spikesight.training.progress import with_progress
@@ -139,7 +143,7 @@ def operations(spent: dict[str, list[dict[str, float]]], to: Path) -> None:
     report.table("a window of N-MNIST: operations", "twin", *columns)
     for name in (name for name in TWINS if spent[name]):
         metrics = [json.loads(file.read_text()) for file in sorted(to.glob(f"{name}-*/{METRICS}"))]
-        minutes = float(np.mean([one["training_s"] + one["samples_s"] for one in metrics])) / 60
+        minutes = float(np.mean([one.get("training_s", 0) + one.get("samples_s", 0) for one in metrics])) / 60
         means = (float(np.mean([one[key] for one in spent[name]])) for key in ("macs", "acs", "dense", "microjoules"))
         report.row(TWINS[name].words, *means, minutes, metrics[0]["steps"])
 
@@ -150,12 +154,16 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--cache", type=Path, default=Path(".cache"), help="folder of drawn pictures")
     parser.add_argument("--to", type=Path, default=Path("runs/twin"), help="folder of the trained networks")
     parser.add_argument("--steps", type=int, default=250, help="optimiser steps of a run")
+    parser.add_argument("--lr", type=float, help="learning rate (default: the trainer's; the recipe's is 0.004)")
+    parser.add_argument("--shipped", action="store_true", help="the shipped `nmnist` stands for the SNN of seed 0")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(SEEDS)), help="seeds to train")
     parser.add_argument("--only", nargs="+", choices=list(TWINS), default=list(TWINS), help="twins to train")
     parser.add_argument("--count", type=int, default=200, help="samples of a question that are made")
     parser.add_argument("--train", action="store_true", help="train alone")
     args: argparse.Namespace = parser.parse_args(argv)
-    data = load_samples(settings(args.root, args.cache, args.steps))
+    data = load_samples(settings(args.root, args.cache, args.steps, args.lr))
+    if args.shipped:
+        shipped_as_twin(args.to)
     train(data, args.to, args.seeds, args.only)
     if not args.train:
         ask(data, args.to, args.count)

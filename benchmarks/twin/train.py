@@ -1,7 +1,7 @@
 """Train the twins: the shipped digit network with LIF neurons, as an ANN on ten frames and as an ANN on one.
 
 The settings are those of benchmarks/corpora/digits.yaml but for the number of steps and the learning rate, which is the
-one that the trainer takes where none is named: the recipe's is for long runs. An ANN pays no price for spikes. The
+one that the trainer takes where none is named: the recipe's is for long runs, which name it. An ANN pays no price for spikes. The
 twins of a seed learn together, each from the very batches of the others. No epoch is chosen.
 """
 
@@ -19,8 +19,10 @@ from torch import Tensor
 from benchmarks.common.report import processor_name
 from benchmarks.corpora.digits import training_samples
 from benchmarks.corpora.sets import shown_images
+from spikesight.models.checkpoint import load
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.state import State
+from spikesight.models.shipped import find
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import Data, load_data
 from spikesight.training.distributed import Processes, choose_device
@@ -72,12 +74,12 @@ class Handed(Batches):
         return self.last
 
 
-def settings(root: Path, cache: Path, steps: int) -> TrainConfig:
+def settings(root: Path, cache: Path, steps: int, lr: float | None = None) -> TrainConfig:
     """Return the recipe's settings for a run of `steps` optimiser steps, rounded to EPOCHS."""
     config = from_mapping(TrainConfig(), read_yaml(RECIPE), str(RECIPE))
     each = max(1, steps // EPOCHS)
     return replace(
-        config, data="nmnist", root=str(root), cache=str(cache), epochs=EPOCHS, epoch_steps=each, lr=UNSET,
+        config, data="nmnist", root=str(root), cache=str(cache), epochs=EPOCHS, epoch_steps=each, lr=UNSET if lr is None else lr,
         network="event-medium",
     )  # fmt: skip
 
@@ -139,6 +141,18 @@ def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> Non
             "processor": processor_name(), "threads": torch.get_num_threads(),
         }  # fmt: skip
         (folder / METRICS).write_text(json.dumps(metrics) + "\n")
+
+
+def shipped_as_twin(to: Path) -> None:
+    """Let the shipped digit model, which the whole recipe made, stand as the SNN of seed 0."""
+    network, card = load(find("nmnist"))
+    folder = to / "snn-0"
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / WEIGHTS)
+    recipe = read_yaml(RECIPE)
+    steps = recipe["epochs"] * recipe["epoch_steps"]
+    metrics = {"twin": "snn", "seed": 0, "steps": steps, "batch": recipe["batch_size"], "lr": recipe["lr"]}
+    (folder / METRICS).write_text(json.dumps(metrics) + "\n")
 
 
 def _tenths(curve: list[float]) -> list[list[float]]:

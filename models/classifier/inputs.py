@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.emulator.frames import MovedFrames
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.encoders.pyramid import Pyramid, pyramid_of, pyramid_of_frames, too_long
+from spikesight.encoders.pyramid import Held, Pyramid, pyramid_of, pyramid_of_frames, too_long
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.models.contract import Card, Contract
@@ -97,7 +97,7 @@ class InputPipeline:
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
         filter_us, drawn = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
-        self.contract, self.card, self._filmed = contract, card, frames is not None
+        self.contract, self.card = contract, card
         if frames is not None:
             self.filter, self.pyramid = InputFilter(sensor, sensor), pyramid_of_frames(frames)
         else:
@@ -105,6 +105,7 @@ class InputPipeline:
             self.pyramid = pyramid_of(sensor) if self.filter.view else None
         self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view
         if self.pyramid is not None:
+            self._held = Held((2, self.pyramid.height, self.pyramid.width))
             encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, "count")
             self.binner = StreamBinner(encoder)
         else:
@@ -175,10 +176,14 @@ class InputPipeline:
         """Return the input of a bin in which the network looks for things."""
         if b.reset:
             self._shown.clear()
+            self._held.clear()
         self._shown.append(b.x)
         counts = b.x if len(self._shown) == 1 else np.minimum(np.sum(self._shown, 0), 255).astype(np.uint8)
-        counts = (counts > 0) * np.uint8(255) if self._filmed else counts
-        return Input(pyramid.atlas(counts), b.start_us, b.end_us, b.n_events, b.reset, pyramid=pyramid)
+        if pyramid.moved:  # so that nothing holds still
+            x = pyramid.atlas((counts > 0) * np.uint8(255))
+        else:
+            x = self._held.push(pyramid.atlas(counts))
+        return Input(x, b.start_us, b.end_us, b.n_events, b.reset, pyramid=pyramid)
 
     @property
     def _longest_us(self) -> int:
