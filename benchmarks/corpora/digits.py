@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from benchmarks.corpora.motion import Draws, paths, table
-from benchmarks.corpora.others import KINDS, LETTERS, Digits, dead_leaves
+from benchmarks.corpora.others import KINDS, Digits, dead_leaves
 from benchmarks.corpora.printed import glyph
 from benchmarks.corpora.sensor import Sensor, film
 from benchmarks.corpora.strokes import digit
@@ -246,7 +246,8 @@ SAMPLES, CHOSEN_BY = 1_000_000, 1_200  # training samples, of which a run sees s
 PRINTED, STROKED, OTHERS = 12_000, 12_000, 28_000  # pictures to draw samples from
 REAL_EVERY = 8  # of so many training samples one is a real recording
 PHOTOGRAPHED = 0.4  # share of the images
-HARD = {"letters": 2, "two digits": 3, "half digits": 2, "mirrored digits": 2, "scribbles": 2}  # kinds of no digit shown more often
+HARD = {"letters": 2, "two digits": 3, "half digits": 2, "mirrored digits": 2, "scribbles": 2}
+"""Kinds of no digit that are shown more often."""
 
 
 @dataclass(frozen=True)
@@ -355,7 +356,7 @@ def _others(handwriting: Pictures, cache: Path) -> Pictures:
     random, digits = _random(7, len(handwriting.labels)), Digits(*handwriting)
     samples = (kinds[n % len(kinds)](digits, random) for n in range(OTHERS))
     shown = hashlib.sha256(handwriting.images.tobytes()).hexdigest()  # halves and pairs are made of these alone
-    key = {"no digits": shown, "letters": LETTERS, "count": OTHERS, "version": VERSION}
+    key = {"no digits": shown, "count": OTHERS, "version": VERSION}
     return Pictures(cached(cache, key, OTHERS, (28, 28), samples, "drawing what is no digit"), np.full(OTHERS, 10))
 
 

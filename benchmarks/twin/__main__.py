@@ -34,7 +34,16 @@ from benchmarks.twin.ask import (
     told_apart,
 )
 from benchmarks.twin.questions import ANY_MOTION, NOTHING, REAL, FewShots, Question, few_shots, made, real
-from benchmarks.twin.train import METRICS, TWINS, load_samples, settings, shipped_as_twin, train_together, trained, wanted
+from benchmarks.twin.train import (
+    METRICS,
+    TWINS,
+    load_samples,
+    settings,
+    shipped_as_twin,
+    train_together,
+    trained,
+    wanted,
+)
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.training.data import Data
 from spikesight.training.progress import with_progress

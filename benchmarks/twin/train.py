@@ -1,8 +1,8 @@
 """Train the twins: the shipped digit network with LIF neurons, as an ANN on ten frames and as an ANN on one.
 
 The settings are those of benchmarks/corpora/digits.yaml but for the number of steps and the learning rate, which is the
-one that the trainer takes where none is named: the recipe's is for long runs, which name it. An ANN pays no price for spikes. The
-twins of a seed learn together, each from the very batches of the others. No epoch is chosen.
+one that the trainer takes where none is named: the recipe's is for long runs, which name it. An ANN pays no price for
+spikes. The twins of a seed learn together, each from the very batches of the others. No epoch is chosen.
 """
 
 import json
@@ -79,8 +79,8 @@ def settings(root: Path, cache: Path, steps: int, lr: float | None = None) -> Tr
     config = from_mapping(TrainConfig(), read_yaml(RECIPE), str(RECIPE))
     each = max(1, steps // EPOCHS)
     return replace(
-        config, data="nmnist", root=str(root), cache=str(cache), epochs=EPOCHS, epoch_steps=each, lr=UNSET if lr is None else lr,
-        network="event-medium",
+        config, data="nmnist", root=str(root), cache=str(cache), epochs=EPOCHS, epoch_steps=each,
+        lr=UNSET if lr is None else lr, network="event-medium",
     )  # fmt: skip
 
 
@@ -145,7 +145,7 @@ def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> Non
 
 def shipped_as_twin(to: Path) -> None:
     """Let the shipped digit model, which the whole recipe made, stand as the SNN of seed 0."""
-    network, card = load(find("nmnist"))
+    network, _ = load(find("nmnist"))
     folder = to / "snn-0"
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / WEIGHTS)

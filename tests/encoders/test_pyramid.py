@@ -1,8 +1,10 @@
 """A view at several sizes in one picture: what lies where, and that nothing is lost or doubled."""
 
+from itertools import product
+
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
@@ -10,12 +12,15 @@ from spikesight.encoders.pyramid import (
     ALIGNED,
     COARSER,
     COARSEST,
+    ENOUGH,
     FINEST,
+    HOLDS,
     LEAST_SIDE,
     LINE,
     LONGEST,
     MARGIN,
     READ,
+    Held,
     Level,
     pyramid_of,
     shows_more,
@@ -94,3 +99,23 @@ def test_what_is_read_at_a_place_has_its_middle_on_the_sensor(sensor: SensorSize
     assert set(np.round(used[:, 2] / READ, 6)) <= {round(one.factor, 6) for one in pyramid.levels}
     if where == (0.5, 1):
         assert len(used) == sum(one.height * one.width for one in pyramid.levels)
+
+
+@given(st.integers(0, 2**32 - 1), st.sampled_from([0.0005, 0.005, 0.05]))
+@settings(max_examples=20, deadline=None)
+def test_what_hardly_moves_is_drawn_over_as_many_bins_as_it_takes(seed: int, density: float) -> None:
+    """Tile by tile, from the bins themselves: the fewest of the last in which enough cells around it were lit."""
+    random, held = np.random.default_rng(seed), Held((2, 40, 56))
+    bins = (random.random((HOLDS + 4, 2, 40, 56)) < random.uniform(0, 2 * density, (HOLDS + 4, 1, 1, 56))).astype(
+        np.uint8
+    )
+    shown = [held.push(x) for x in bins]
+    for n, x in ((n, shown[n]) for n in (0, 1, HOLDS + 3)):
+        united = [bins[first : n + 1].max(0) for first in range(n, max(n - HOLDS, -1), -1)]
+        for top, left in product(range(0, 40, ALIGNED), range(0, 56, ALIGNED)):
+            around = np.s_[:, max(top - ALIGNED, 0) : top + 2 * ALIGNED, max(left - ALIGNED, 0) : left + 2 * ALIGNED]
+            enough = next((one for one in united if np.count_nonzero(one[around]) >= ENOUGH), united[-1])
+            tile = np.s_[:, top : top + ALIGNED, left : left + ALIGNED]
+            assert np.array_equal(x[tile], enough[tile])
+    held.clear()
+    assert np.array_equal(held.push(bins[0]), bins[0])
