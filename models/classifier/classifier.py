@@ -77,10 +77,10 @@ class Classifier:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What it classifies, "recording" and "image" or one of both: a still image has no motion to tell."""
+        """What it classifies, "recording" and "image" or one of both."""
         if self.contract.kind == "image":
             return ("image",)
-        return ("recording",) if {"left", "right"} <= set(self.labels) else ("recording", "image")
+        return ("recording",) if self.contract.still == "none" else ("recording", "image")
 
     @property
     def runs_on(self) -> str:

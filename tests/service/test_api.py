@@ -29,7 +29,8 @@ RECORDING = {"file": ("a.bin", nmnist_records(some_events()).tobytes())}
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[TestClient]:
-    moves = Classifier(tiny().network, replace(tiny().card, labels=("left", "right", "still")), "moves")
+    card = tiny().card
+    moves = Classifier(tiny().network, replace(card, contract=replace(card.contract, still="none")), "moves")
     models = tiny(), tiny(IMAGE_CONTRACT, "pixels"), tiny(FINE, "fine"), promising(), moves
     with TestClient(create_app(settings(max_body=300_000), models)) as client:
         yield client
