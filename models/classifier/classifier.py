@@ -78,9 +78,8 @@ class Classifier:
     @property
     def kinds(self) -> tuple[str, ...]:
         """What it classifies, "recording" and "image" or one of both."""
-        if self.contract.kind == "image":
-            return ("image",)
-        return ("recording",) if self.contract.still == "none" else ("recording", "image")
+        images = () if self.contract.still == "none" else ("image",)
+        return ("recording", *images) if self.contract.kind == "events" else ("image",)
 
     @property
     def runs_on(self) -> str:

@@ -109,6 +109,14 @@ def test_a_webcam_through_pictures_and_events(
     seen.until(lambda: seen.text("#label") != "–", "one model goes on with the same camera")
 
 
+def test_a_picture_through_an_ann_is_one_step_at_its_whole_cost(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    seen.page.locator("#model").select_option("mnist-ann")
+    seen.drop(digit)
+    seen.until(lambda: "100 % of an ANN" in seen.value("synops"), "its cost")
+    seen.until(lambda: seen.text("#at-value") == "1 / 1", "its step")
+
+
 def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> None:
     seen = has_models(visit())
     seen.page.locator("#model").select_option("motions")

@@ -143,6 +143,7 @@ def test_an_answer_that_is_too_old_is_said_to_be_and_why(visit: Visitor) -> None
     sentence = re.compile(r"the server is too slow: [1-9]\d* of \d+ frames dropped")
     seen.until(lambda: sentence.fullmatch(seen.text("#label")), "what is wrong")
     assert (seen.text("#answer-age"), seen.text("#link-text")) == ("3, a while ago", "live, overloaded")
+    assert "less to do" in (seen.page.locator(".evidence").text_content() or ""), "what helps"
     slow.clear()
     for page, message in held:
         page.send(message)
