@@ -32,7 +32,8 @@ class Contract:
     bin_us: int = 0  # events: length of one step, microseconds
     mean: tuple[float, ...] = ()  # images: normalisation of each channel, for values in [0, 1]
     std: tuple[float, ...] = ()
-    still: Literal["plain", "digit"] = "plain"  # how a still image is brought to the input's size
+    still: Literal["plain", "digit", "none"] = "plain"  # how a still image is brought to the input's size; "none": its
+    # classes are motions, and a still image has none
     frame: Literal["sensor", "object"] = "sensor"  # events: the whole sensor, or aligned to the object (encoders/roi)
     filter_us: int = 0  # events: correlation time of the background-activity filter; 0: no filter
     window: Literal["", "drawing"] = ""  # live streams: a window follows the drawing; "": all of the sensor

@@ -3,7 +3,6 @@
 import math
 from dataclasses import dataclass, replace
 from functools import lru_cache, partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +10,7 @@ from numpy.typing import NDArray
 from spikesight.encoders import kernels
 from spikesight.encoders.emulator.pixels import Floats, thresholds
 from spikesight.encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
-from spikesight.encoders.preprocess.fit import DIGIT_SIZE, EVEN, fit_digit, fit_plain
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE, EVEN, Still, fit_digit, fit_plain
 
 
 @dataclass(frozen=True)
@@ -178,9 +177,7 @@ def _noise(
     return times, x << np.uint32(17) | y << np.uint32(1) | polarity
 
 
-def saccade_events(
-    image: np.ndarray, sensor: SensorSize, still: Literal["plain", "digit"], *, seed: int = 0
-) -> np.ndarray:
+def saccade_events(image: np.ndarray, sensor: SensorSize, still: Still, *, seed: int = 0) -> np.ndarray:
     """Return EVENTS of a camera with this sensor before the image, moved in three saccades (Orchard et al. 2015)."""
     if still == "digit":
         return saccades(fit_digit(image, DIGIT_SIZE, DIGIT_SIZE)[0], sensor, seed=seed)

@@ -1,10 +1,14 @@
 """Fitting of a still image to the size and appearance of the images that a network was trained on."""
 
+from typing import Literal
+
 import cv2
 import numpy as np
 
 from spikesight.encoders.preprocess.drawing import Drawing, find_drawing
 
+Still = Literal["plain", "digit", "none"]
+"""How a model takes a still image: whole, centred as a digit, or not at all (`plain` if it is shown nevertheless)."""
 DIGIT_SIZE = 28  # MNIST: a 20-pixel digit, its centre of mass in the middle of 28 x 28
 DIGIT_BOX = 20
 EVEN = 0.15  # largest brightness range of an even border, by the picture's contrast

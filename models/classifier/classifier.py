@@ -77,10 +77,9 @@ class Classifier:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What it classifies, "recording" and "image" or one of both: a still image has no motion to tell."""
-        if self.contract.kind == "image":
-            return ("image",)
-        return ("recording",) if {"left", "right"} <= set(self.labels) else ("recording", "image")
+        """What it classifies, "recording" and "image" or one of both."""
+        images = () if self.contract.still == "none" else ("image",)
+        return ("recording", *images) if self.contract.kind == "events" else ("image",)
 
     @property
     def runs_on(self) -> str:

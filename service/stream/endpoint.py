@@ -101,7 +101,7 @@ async def receive_hello(socket: WebSocket, settings: Settings) -> Hello:
         async with asyncio.timeout(settings.hello_s):
             message = await socket.receive()
     except TimeoutError:
-        raise Ended(1008, "no hello in time") from None
+        raise Ended(1008, "no hello in time: start again when the machine is less busy") from None
     if message["type"] != "websocket.receive":
         raise WebSocketDisconnect(message.get("code", 1006))
     try:

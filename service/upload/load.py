@@ -74,7 +74,7 @@ async def load(
     kind, kinds = kind_of(data, name), model.classifier.kinds
     if kind not in kinds:
         others = " or ".join(one.name for one in runtime.registry.all() if kind in one.classifier.kinds) or "another"
-        raise ServiceError(400, f"the model {model.name} takes {kinds[0]}s: send one, or name {others}")
+        raise ServiceError(400, f"the model {model.name} takes {kinds[0]}s: send one, or choose {others}")
     if decodes_fast(data):
         return lambda: use(decode(data, name, max_pixels))
     async with runtime.decoding(client, deadline):

@@ -10,18 +10,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from spikesight.encoders.preprocess.fit import fit_digit, fit_plain
+from spikesight.encoders.preprocess.fit import Still, fit_digit, fit_plain
 from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
 from spikesight.training.data.recordings import class_folders, held_items, items_of
 from spikesight.training.data.separate import TEST_FRACTION
 from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, MissingDataError, split_by_name
 
 PICTURES = tuple(sorted(IMAGE_SUFFIXES))
-Still = Literal["plain", "digit"]
 
 
 def read_idx(path: Path) -> np.ndarray:

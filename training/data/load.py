@@ -7,13 +7,14 @@ is the same for every seed. Both are recorded in the run's folder.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.image import IMAGE_ENCODERS
+from spikesight.encoders.preprocess.fit import Still
 from spikesight.encoders.recordings.files import digest
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
@@ -172,7 +173,8 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     contract = Contract(
         kind="events", channels=2, height=config.height, width=config.width, steps=config.steps,
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
-        bin_us=config.bin_us, shortest_bin_us=_shortest_bin(config, listing.window), still=_image_fit(listing.labels),
+        bin_us=config.bin_us, shortest_bin_us=_shortest_bin(config, listing.window),
+        still="none" if {"left", "right"} <= set(listing.labels) else _image_fit(listing.labels),  # motions
         filter_us=config.filter_us, window=config.window or "", frame="object" if config.crop == "object" else "sensor",
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
@@ -197,7 +199,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
     )
 
 
-def _image_fit(labels: Sequence[str]) -> Literal["digit", "plain"]:
+def _image_fit(labels: Sequence[str]) -> Still:
     """Return how still images are fitted to the input: those of the ten digits are centred."""
     return "digit" if tuple(labels) == tuple("0123456789") else "plain"
 

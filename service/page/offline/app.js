@@ -228,8 +228,7 @@ async function load() {
     return notice("The network did not load.", String(error.message ?? error), { label: "Try again", run: load });
   }
   answer.setLabels(facts.labels);
-  $("model").textContent = titleOf({ ...facts, origin: "direct" });
-  $("model").title = facts.name;
+  $("model").textContent = titleOf(facts);
   $("hint").textContent = taskOf(facts.labels).hint;
   $("start").disabled = $("file").disabled = false;
   const picture = async (item) => thumbnail(await recording(item), item);

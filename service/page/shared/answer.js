@@ -6,12 +6,12 @@ import { element, write } from "./dom.js";
 const TASKS = [
   {
     fits: (labels) => labels.join("") === "0123456789",
-    title: "Digits", unknown: "no digit here", nothing: "nothing to see",
+    title: "digits", unknown: "no digit here", nothing: "nothing to see",
     hint: "Take paper and a thick pen, write a digit, and sway it a little before the camera.",
   },
   {
     fits: (labels) => labels.includes("left") && labels.includes("right"),
-    title: "Motions", unknown: "no motion it knows", nothing: "nothing moves",
+    title: "motions", unknown: "no motion it knows", nothing: "nothing moves",
     hint: "Move your hand: left, right, up, down, around, towards the camera, away from it.",
   },
   {
@@ -20,7 +20,6 @@ const TASKS = [
     hint: "Hold what it has learnt before the camera, and move it a little.",
   },
 ];
-const ORIGINS = { direct: "", converted: ", converted", ann: ", ANN" };
 
 const SHOWN = 10;
 const SPEAK_EVERY_MS = 2000;
@@ -51,11 +50,13 @@ export function headline({ labels, steady, probabilities = [], possible = null, 
   return sure ? steady : `not sure: ${leaders({ labels, probabilities, possible }).slice(0, 2).join(" or ")}`;
 }
 
+const SLOW = "Frames come faster than it answers them. It has less to do while other programs rest, or when it looks for one thing alone (settings).";
+
 /** Why that is the headline, in a sentence. */
 function reason({ labels, steady, probabilities, possible = null, things = [] }) {
   if (things.length > 1) return "Each of them has a box, and is judged alone.";
   if (steady === "nothing") return "Hardly anything changes, and an event camera sees change alone.";
-  if (steady === "unknown") return "Something moves, but it is unlike all that this model has learnt.";
+  if (steady === "unknown") return "Something is there, but it is unlike all that this model has learnt.";
   const [first, second] = leaders({ labels, probabilities, possible });
   const p = (label) => percent(probabilities[labels.indexOf(label)]);
   return `All evidence so far makes ${first} ${p(first)} likely${second ? `; next comes ${second} with ${p(second)}` : ""}.`;
@@ -64,12 +65,10 @@ function reason({ labels, steady, probabilities, possible = null, things = [] })
 /** {title, hint, unknown, nothing}: the words for a model with these labels. */
 export const taskOf = (labels) => TASKS.find(({ fits }) => fits(labels ?? []));
 
-/** "Digits from events": the task of an entry of GET /v1/models, with its name if another has the same task, or alone. */
-export function titleOf(model, models = []) {
-  const plain = ({ labels, contract, origin }) => (taskOf(labels).title ? `${taskOf(labels).title} from ${contract.kind === "events" ? "events" : "pictures"}${ORIGINS[origin] ?? ""}` : "");
-  const title = plain(model);
-  if (!title) return model.name;
-  return models.filter((other) => plain(other) === title).length > 1 ? `${title} (${model.name})` : title;
+/** "nmnist: digits from events": the name of an entry of GET /v1/models, and its task if that is known. */
+export function titleOf({ name, labels, contract }) {
+  const { title } = taskOf(labels);
+  return title ? `${name}: ${title} from ${contract.kind === "events" ? "events" : "pictures"}` : name;
 }
 
 /** Tells screen readers words when they change, at most every two seconds. */
@@ -139,7 +138,7 @@ export class Answer {
   show(seen, nowMs, slow = "") {
     const all = { labels: this.labels, ...seen }, best = this.labels.indexOf(seen.steady), words = headline(all);
     const several = seen.things?.length > 1;
-    this.write(slow || words, seen.steady ? reason(all) : "");
+    this.write(slow || words, slow ? SLOW : seen.steady ? reason(all) : "");
     this.fade(slow && `${words}, a while ago`);
     this.root.classList.toggle("unlabelled", best < 0 && !several);
     this.root.classList.toggle("barless", best < 0 || several);

@@ -83,7 +83,7 @@ def test_a_dropped_digit_through_all_models(visit: Visitor, digit: Path) -> None
     assert fact(seen, "Converted SNN", "Spikes") != whole
     assert fact(seen, "ANN", "Step") == "1 pass"
     seen.until(lambda: seen.text("#compare-live").startswith("Direct SNN: 3. Converted SNN: "), "it is said aloud")
-    page.get_by_role("checkbox", name="Digits from pictures, ANN").focus()
+    page.get_by_role("checkbox", name="mnist-ann").focus()
     page.keyboard.press("Space")
     assert page.evaluate("document.activeElement.value") == "mnist-ann", "the keyboard stays where it is"
     seen.until(lambda: "ANN" not in answers(seen) and answers(seen).get("Direct SNN") == "3", "three columns are left")
@@ -109,6 +109,14 @@ def test_a_webcam_through_pictures_and_events(
     seen.until(lambda: seen.text("#label") != "–", "one model goes on with the same camera")
 
 
+def test_a_picture_through_an_ann_is_one_step_at_its_whole_cost(visit: Visitor, digit: Path) -> None:
+    seen = has_models(visit())
+    seen.page.locator("#model").select_option("mnist-ann")
+    seen.drop(digit)
+    seen.until(lambda: "100 % of an ANN" in seen.value("synops"), "its cost")
+    seen.until(lambda: seen.text("#at-value") == "1 / 1", "its step")
+
+
 def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> None:
     seen = has_models(visit())
     seen.page.locator("#model").select_option("motions")
@@ -122,7 +130,7 @@ def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> Non
     seen.until(lambda: {m["model"] for m in seen.of("ready")} == {"nmnist", "motions"}, "every event model, no other")
     seen.until(lambda: len(seen.of("prediction")) > 4 and seen.colours("events") > 2, "predictions and a picture")
     assert seen.page.locator(".column").count() == 2
-    seen.page.get_by_role("checkbox", name="Digits from pictures, ANN").check()
+    seen.page.get_by_role("checkbox", name="mnist-ann").check()
     seen.until(lambda: "Takes pictures" in answers(seen).get("ANN", ""), "why an image model has no answer")
     seen.click("Stop")
     seen.drop(nmnist_file(tmp_path / "three.bin", "digit-3"))

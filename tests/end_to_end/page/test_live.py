@@ -143,6 +143,7 @@ def test_an_answer_that_is_too_old_is_said_to_be_and_why(visit: Visitor) -> None
     sentence = re.compile(r"the server is too slow: [1-9]\d* of \d+ frames dropped")
     seen.until(lambda: sentence.fullmatch(seen.text("#label")), "what is wrong")
     assert (seen.text("#answer-age"), seen.text("#link-text")) == ("3, a while ago", "live, overloaded")
+    assert "less to do" in (seen.page.locator(".evidence").text_content() or ""), "what helps"
     slow.clear()
     for page, message in held:
         page.send(message)
@@ -290,7 +291,7 @@ def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visit
 
     def committed() -> bool:
         said.append(seen.text("#committed"))
-        return any(m["commitment"]["label"] for m in seen.of("prediction")) and "committed to 3" in said[-1]
+        return any(m["commitment"]["label"] for m in seen.of("prediction")) and "Committed to 3" in said[-1]
 
     seen.until(crossed_out, "what is ruled out is crossed out, one after the other")
     seen.until(committed, "a commitment, and when it was made")
@@ -300,8 +301,8 @@ def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visit
         if m["commitment"]["label"] == "3":
             since_ms = round((m["end_us"] - m["commitment"]["at_us"]) / 1000)
             times.append(
-                f"committed to 3 for {since_ms} ms: of all things that come into view, in each class, at most 5 % are "
-                "committed to wrongly, if they are like those of the calibration"
+                f"Committed to 3 for {since_ms} ms: of all things that come into view, in each class, at most 5 % are "
+                "committed to wrongly, if they are like those of the calibration."
             )
     assert said[-1] in times
 
@@ -317,7 +318,7 @@ def test_a_camera_of_the_server_from_beginning_to_end(visit: Visitor, tmp_path: 
         seen.until(lambda: len(seen.of("prediction")) > 20, "predictions")
         seen.until(lambda: seen.colours("events") > 4, "an event picture")
         seen.until(lambda: seen.value("latency")[:1].isdigit(), "how long an answer takes")
-        assert seen.page.evaluate(COMMITTED).startswith("committed to 3 for 60 ms"), "who comes late knows since when"
+        assert seen.page.evaluate(COMMITTED).startswith("Committed to 3 for 60 ms"), "who comes late knows since when"
         seen.click("Stop")
         once.click()
         seen.until(lambda: "The camera has ended." in seen.notice(), "its end")

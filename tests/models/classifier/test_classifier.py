@@ -120,6 +120,12 @@ def test_an_event_model_sees_a_still_image_through_saccades(still: str, shape: t
     assert sum(p.n_events for p in first) > 20
 
 
+def test_that_a_model_tells_motions_stands_in_its_card_whatever_its_labels_are() -> None:
+    assert Classifier.load(find("motions")).kinds == ("recording",)
+    hands = Classifier(CLASSIFIER.network, replace(CLASSIFIER.card, labels=("left", "right", "none")))
+    assert hands.kinds == ("recording", "image")
+
+
 def test_a_network_that_the_engine_does_not_take_runs_all_the_same_and_says_so() -> None:
     torch.manual_seed(0)
     network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), pool="max", classes=3, spiking_readout=True))

@@ -42,6 +42,13 @@ def test_the_contract_is_that_of_the_recordings(classes: int, still: str, tmp_pa
     assert [item.label for item in data.val_items] == data.val.labels.tolist()
 
 
+def test_a_model_of_motions_takes_no_still_images(root: Path) -> None:
+    for digit, name in enumerate(("left", "right")):
+        (root / "Train" / str(digit)).rename(root / "Train" / name)
+    config = small_config(root, data=str(root / "Train"), epochs=1)
+    assert load_data(config).contract.still == "none"
+
+
 def test_what_was_not_asked_for_is_the_sets_own_and_what_was_stays() -> None:
     window = Window(7, 31_000, 20, 24, 2000)
     listing = Listing("set", ("a", "b"), (), (), SensorSize(24, 20), window)

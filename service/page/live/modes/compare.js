@@ -58,7 +58,7 @@ export class Compare {
       const label = element("label", "chip"), box = Object.assign(element("input"), { type: "checkbox", value: model.name, checked: names.has(model.name) });
       box.addEventListener("change", () => this.pick(model.name, box.checked));
       label.title = `${model.name}: ${originOf(model)}`;
-      label.append(box, titleOf(model, state.models));
+      label.append(box, titleOf(model));
       return label;
     }));
     if (held) $("compare-models").querySelector(`[value="${focused}"]`)?.focus();

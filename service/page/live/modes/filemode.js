@@ -74,7 +74,7 @@ export class FileMode {
       return;
     }
     const { train } = this;
-    $("steps").disabled = $("encoding").value === "dvs";
+    $("steps").parentElement.hidden = $("encoding").value === "dvs"; // as many as the recording has
     $("train-controls").hidden = false;
     $("at").max = String(train.steps);
     $("train-note").hidden = !train.note;

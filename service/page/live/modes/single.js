@@ -103,7 +103,6 @@ export class Single extends OneStream {
     this.meters.prediction(message, performance.now());
     if (message.inside) this.inside.push(opened(message.inside), message.reset);
     this.trace.push(message);
-    this.promised.push(message);
     if (message.camera && message.camera !== this.latest?.camera) notice("Another camera.", message.camera);
     this.latest = message;
     this.latestMs = performance.now();
@@ -119,7 +118,7 @@ export class Single extends OneStream {
   // ---- pictures
 
   draw(nowMs) {
-    const { events, trace, inside, answer, meters, latest } = this;
+    const { events, trace, inside, answer, meters, promised, latest } = this;
     if (!state.paused && state.source !== "file") events.draw(nowMs);
     else events.lastMs = nowMs;
     trace.draw();
@@ -130,6 +129,7 @@ export class Single extends OneStream {
     if (!latest) return;
     const { probabilities, steady } = latest, slow = this.tooSlow(nowMs);
     answer.show({ probabilities, steady, possible: possibleIn(latest), things: labelsOf(latest) }, nowMs, slow);
+    promised.push(latest);
     if (!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS)) answer.fade("from before: nothing new has come");
     if (this.stream.ready) pill(slow ? "late" : "live");
   }

@@ -14,7 +14,7 @@ async function loadModels(again) {
   try {
     const list = await server.models(state.token());
     state.setModels(list.models);
-    $("model").replaceChildren(...list.models.map((model) => Object.assign(new Option(titleOf(model, list.models), model.name), { title: model.name })));
+    $("model").replaceChildren(...list.models.map((model) => new Option(titleOf(model), model.name)));
     $("model").value = list.default;
     $("model").disabled = !list.models.length;
     if (!list.models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");

@@ -66,7 +66,7 @@ export class Stills {
       if (this.visit !== visit) return null;
       if ($("pad").hidden) this.stop();
       pill("idle");
-      notice("No prediction for this file.", error.message, error.status === 503 ? { label: "Try again", run: () => this.open(file) } : null);
+      notice("No prediction for this file.", error.message, error.status >= 503 ? { label: "Try again", run: () => ($("pad").hidden ? this.open(file) : this.drawn()) } : null);
       return null;
     }
   }

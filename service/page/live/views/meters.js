@@ -87,7 +87,7 @@ export class Meters {
 
   costs(spikes, synops, unit) {
     this.write("spikes", this.silent ? "none" : short(Math.round(spikes)), this.silent ? "an ANN" : unit);
-    const share = this.annMacs ? `${((100 * synops) / this.annMacs).toPrecision(2)} % of an ANN` : "";
+    const share = this.annMacs ? `${Number(((100 * synops) / this.annMacs).toPrecision(2))} % of an ANN` : "";
     this.write("synops", short(Math.round(synops)), share);
   }
 

@@ -51,9 +51,9 @@ export class Trace {
     this.changed = true;
   }
 
-  /** Show all steps at once. */
+  /** Show all steps at once; a single one as a line, too. */
   show(steps) {
-    this.history = steps.map(({ probabilities }) => probabilities);
+    this.history = (steps.length > 1 ? steps : [...steps, ...steps]).map(({ probabilities }) => probabilities);
     this.span = Math.max(2, steps.length);
     this.changed = true;
   }
