@@ -21,7 +21,7 @@ from benchmarks.corpora.others import Digits
 from benchmarks.corpora.scenes import NONE, Scenes, Things
 from benchmarks.real_input.near import near, print_digits
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import pyramid_of
+from spikesight.encoders.pyramid import Held, pyramid_of
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
@@ -63,8 +63,9 @@ def truth_of(things: Sequence[Things], n: int, step: int) -> Iterator[Shown]:
 def answers(classifier: Classifier, x_seq: Tensor, bin_us: int) -> list[tuple[Object, ...]]:
     """Return what is found in each step of a scene, x_seq uint8 [T, 2, SIDE, SIDE]."""
     pyramid, inputs = pyramid_of(SensorSize(SIDE, SIDE)), list[Input]()
+    held = Held((2, pyramid.height, pyramid.width))
     for t, x in enumerate(x_seq.numpy()):
-        atlas = pyramid.atlas(x)
+        atlas = held.push(pyramid.atlas(x))
         inputs.append(Input(atlas, t * bin_us, (t + 1) * bin_us, int(x.sum()), False, pyramid=pyramid))
     return [answer.prediction.objects or () for answer in Stepper(classifier).steps(inputs)]
 
