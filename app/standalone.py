@@ -1,7 +1,7 @@
 """Export a network as a folder that classifies in the browser; any static web server can serve it.
 
-It contains the page, the engine in WebAssembly with the network as its memory, an emulator in JavaScript with the same
-pixels as the Python one, and the sample recordings that show classes of the network. A network with weights for views
+It contains the page, the engine in WebAssembly with the network as its memory, an emulator with the same pixels as the
+Python one, and the sample recordings that show classes of the network. A network with weights for views
 has a second memory, in which it looks all over the camera's frames.
 """
 
@@ -24,11 +24,10 @@ from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.classifier import finder
 from spikesight.models.classifier.objects import AHEAD
 from spikesight.models.contract import Card
-from spikesight.models.export.block import write_block
+from spikesight.models.export.block import judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.models.native.targets import ENGINE
 from spikesight.models.networks.places import REACH, for_views
-from spikesight.models.steps import label_rules
 from spikesight.service.page.routes import PAGE
 
 FRAME, WHOLE = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixels that see all of them
@@ -44,8 +43,8 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
     if card.contract.kind != "events":
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
-        layers = 0 if card.novelty is None else card.novelty.layers
-        content, engine = write_block(network, card.contract.height, card.contract.width, layers=layers)
+        layers, (_, *size) = card.novelty.layers if card.novelty else 0, card.contract.shape
+        content, engine = write_block(network, *size, layers=layers, reach=0, **judging(card))
         (partial / "model.bin").write_bytes(content)
         view = None if card.view is None else write_view(partial, network, card)
         for part in ("shared", "offline"):
@@ -91,8 +90,6 @@ def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any], vie
         "name": name,
         "labels": card.labels,
         "contract": asdict(contract),
-        "known": card.novelty and card.novelty.facts(),
-        "steady": label_rules(contract.horizon),
         "front": {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **alignment(contract)},
         **engine,
         "view": view,

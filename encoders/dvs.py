@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
 from spikesight.encoders.binning import add_counts, bin_events, check_bins, grid_for
 from spikesight.encoders.events import BACK_US, Events, SensorSize, as_events, count_backward, on_sensor
 
@@ -224,9 +223,8 @@ class StreamBinner:
             return self.open
         if self.reset:
             self.since.fill(self.shown)
-        x = np.empty_like(self.open)
-        kernels.compiled("binning").close_bin(self.open.ravel(), self.shown, self.since.ravel(), x.ravel())
-        return x
+        self.since = np.minimum(self.since + 1, self.shown) * (self.open == 0)
+        return (self.since < self.shown).view(np.uint8)
 
     def _blank(self, n: int) -> NDArray[np.uint8]:
         return np.zeros((n, 2, self._grid.height, self._grid.width), np.uint8)

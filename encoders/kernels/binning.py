@@ -1,4 +1,4 @@
-"""Compiled loops of binning; the entry points are fill_counts() and close_bin().
+"""Compiled loops of binning; the entry point is fill_counts().
 
 Events are read as packed records; `columns` [sensor width] and `rows` [sensor height] are uint32 tables whose sum is
 the cell in one polarity plane, and is >= 2**30 if the event is cropped away. Every coordinate is checked before it is
@@ -63,11 +63,3 @@ def fill_counts(events, start_us, bin_us, columns, rows, ceiling, out, totals, c
         totals[step] += total
         begin = end
     return 0
-
-
-@loop
-def close_bin(opened, shown, since, x):
-    """Close a bin: update the bins since each cell's last event (flat); x is 1 where they are below `shown`."""
-    for cell in range(len(opened)):
-        since[cell] = 0 if opened[cell] else min(np.uint16(since[cell] + 1), np.uint16(shown))
-        x[cell] = since[cell] < shown

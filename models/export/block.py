@@ -13,8 +13,10 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import nn
 
+from spikesight.models.contract import Card
 from spikesight.models.engine.engine import CHOICES, plan_of, why_no_plan
 from spikesight.models.engine.plan import Plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
@@ -23,6 +25,8 @@ from spikesight.models.native.build import POINTER
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.layers import Neuron, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of
+from spikesight.models.novelty.score import SLOPE
+from spikesight.models.steps import label_rules
 
 ALIGNED = 64
 SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # (kernel, stride) with an event-driven kernel
@@ -89,10 +93,11 @@ class Block:
 
 
 def write_block(
-    network: nn.Module, height: int, width: int, *, layers: int = 0, reach: int = 0
+    network: nn.Module, height: int, width: int, *, layers: int = 0, reach: int = 0, **constants: NDArray
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the block's content, for inputs of this size, and the facts that a runtime needs to step it. `layers`: how
-    many neuron layers report rates; with `reach`, the logits are those of each place. Raises ExportError.
+    many neuron layers report rates; with `reach`, the logits are those of each place. `constants`: what else a runtime
+    reads. Raises ExportError.
     """
     if reason := why_no_plan(network):
         raise ExportError(f"not exported: {reason}")
@@ -105,13 +110,16 @@ def write_block(
     head.buffers = block.put(b"".join(bytes(block.narrowed(one, Buffer())) for one in plan.buffers))
     head.layers = block.put(b"".join(bytes(block.narrowed(one, Layer())) for one in plan.layers))
     block.narrowed(plan.readout, head.readout)
-    places, taught = dict[str, tuple[int, int]](), dict[str, Any]()
+    places = dict[str, tuple[int, int]]()
     if isinstance(network, TaughtNetwork):
-        config, width = network.config, sum(network.channels[:layers])  # rates of the first layers
-        taught["taught"] = {"slices": config.slices, "length": network.memory.length, "width": width}
-        taught["taught"] |= {"places": config.places, "input_places": config.input_places}
-        for name, values in (("head", network.head.weight), ("head_bias", network.head.bias)):
-            places[name] = block.put(values.detach().numpy().tobytes()), values.numel()
+        config, taught, length = network.config, network.head, network.memory.length
+        sizes = [taught.out_features, config.slices, length, plan.rates_size, taught.in_features // config.slices]
+        sizes += [sum(network.channels[:layers]), config.places, *plan.shape, config.input_places]
+        constants["taught"] = np.array(sizes, np.uint32)  # as in native/kernels/readout.h
+        constants["head"] = np.ascontiguousarray(taught.weight.detach().numpy().T)
+        constants["head_bias"] = taught.bias.detach().numpy()
+    for name, values in constants.items():
+        places[name] = block.put(values.tobytes()), values.size
     run, end = head.run, -(-len(block.content) // ALIGNED) * ALIGNED
     run.steps = run.streams = run.threads = 1
     run.force, run.state_size, run.spike_layers = CHOICES["events"], plan.state_size, plan.spike_layers
@@ -127,7 +135,17 @@ def write_block(
             setattr(run, field, end)
         end += -(-count * size // ALIGNED) * ALIGNED
     block.content[: ctypes.sizeof(Head)] = bytes(head)
-    return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(network, plan), **taught}
+    return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(network, plan)}
+
+
+def judging(card: Card) -> dict[str, NDArray]:
+    """Return the constants of a network's read-out, by their names and in their order in native/kernels/readout.h."""
+    known, horizon = card.novelty, card.contract.horizon
+    rates, centres, active = (known.width, len(known.distance.centres), known.active[-1]) if known else (0, 0, 0.0)
+    sizes = [len(card.labels), rates, centres, horizon, card.contract.steps]
+    found: dict[str, NDArray] = {"sizes": np.array(sizes, np.int32)}
+    found["rules"] = np.array([active, SLOPE, *label_rules(horizon).values()])
+    return found | known.constants(horizon) if known else found
 
 
 def layers_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:

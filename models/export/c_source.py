@@ -18,15 +18,16 @@ from spikesight.models.contract import Card
 from spikesight.models.engine.engine import plan_of
 from spikesight.models.engine.plan import KINDS
 from spikesight.models.engine.structs import NativeConvolution, NativeLayer
+from spikesight.models.export.block import judging
 from spikesight.models.export.parity import ExportError
+from spikesight.models.native.targets import SOURCES as KERNELS
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
-from spikesight.models.novelty.score import SLOPE, rows_of
-from spikesight.models.steps import label_rules
 
 TEMPLATE = Path(__file__).with_name("c")
-SOURCES = ("network.c", "answer.c", "follow.c", "events.c")  # concatenated into spikesight.c
+SOURCES = ("network.c", "answer.c", "events.c")  # concatenated into spikesight.c
+RULES = ("front.h", "follow.h", "readout.h")  # of native/kernels, which the page is built from as well
 BYTE = 127  # largest magnitude of an 8-bit weight
 
 
@@ -66,7 +67,7 @@ def constant(name: str, array: NDArray, row: str = "") -> str:
     """Return an array's C definition; `row`: a 2-D array's row length in C. Raises ExportError for NaN or infinity."""
     if not np.isfinite(array).all():
         raise ExportError("not exported: some of its weights are not finite")
-    kind = {"f": "float", "d": "double", "b": "SpikesightWeight"}[array.dtype.char]
+    kind = {"f": "float", "d": "double", "b": "SpikesightWeight", "i": "int32_t"}[array.dtype.char]
     values = [number(value) for value in array.ravel()]
     wide = array.shape[1] if row else 12
     lines = [", ".join(values[at : at + wide]) for at in range(0, len(values), wide)]
@@ -238,19 +239,12 @@ class Source:
             *self.arrays,
             "const SpikesightMap spikesight_maps[] = {\n", *maps, "};\n",
             "const SpikesightLayer spikesight_layers[] = {\n", *self.layers, "};\n",
-            constant("spikesight_readout", weight.ravel()),
-            constant("spikesight_readout_bias", bias),
+            constant("spikesight_weight", weight.ravel()),
+            constant("spikesight_bias", bias),
             f"const char *const spikesight_labels[] = {{{', '.join(map(text, card.labels))}}};\n",
         ]  # fmt: skip
-        if card.novelty is not None:
-            distance, lines = card.novelty.distance, card.novelty.lines
-            whiten = distance.whiten.T
-            rows = np.stack(rows_of(lines), 1)[np.minimum(np.arange(card.contract.horizon), card.novelty.longest - 1)]
-            parts += [
-                constant("spikesight_whiten", whiten.astype(np.float32), "SPIKESIGHT_RATES"),
-                constant("spikesight_placed", (distance.centres @ whiten).T, "SPIKESIGHT_CENTRES"),
-                constant("spikesight_lines", rows.astype(np.float32), "8"),
-            ]
+        rows = {"whiten": "SPIKESIGHT_RATES", "placed": "SPIKESIGHT_CENTRES", "lines": "8"}
+        parts += [constant(f"spikesight_{name}", values, rows.get(name, "")) for name, values in judging(card).items()]
         if self.trials is not None:
             parts.append(constant("spikesight_limits", self.trials.limits(ERROR_RATE)))
         return "".join(parts)
@@ -270,7 +264,7 @@ class Source:
             "inputs": c.channels * c.height * c.width, "classes": len(self.card.labels), "layers": len(self.layers),
             "state": max(self.state, 1), "scratch": self.scratch, "last": self.map_of(self.plan.readout.buffer),
             "horizon": c.horizon, "rates": 0 if known is None else known.width, "noted": self.plan.rates_size,
-            "steps": c.steps, "slices": 0,
+            "slices": 0,
         }  # fmt: skip
         if self.taught is not None:
             config = self.taught.config
@@ -281,11 +275,9 @@ class Source:
             facts |= {"sensor_width": c.sensor_width, "sensor_height": c.sensor_height, "bin_us": c.bin_us}
             facts |= {"shown": c.shown_bins, "filter_us": c.filter_us}
         if known is not None:
-            facts |= {"centres": len(known.distance.centres), "active": number(float(known.active[-1]))}
-            facts["slope"] = number(SLOPE)
+            facts["centres"] = len(known.distance.centres)
         facts["commits"] = int(trials is not None)
-        rules = {f"label_{key}": value for key, value in label_rules(c.horizon).items()}
-        facts |= {key: number(value) for key, value in {**rules, **more}.items()}
+        facts |= {key: number(value) for key, value in more.items()}
         lines = [f"#define SPIKESIGHT_{key.upper()} {value}\n" for key, value in facts.items()]
         kinds = "int8_t" if self.int8 else "float", "uint8_t" if events else "float"
         types = [f"typedef {kind} Spikesight{of};\n" for kind, of in zip(kinds, ("Weight", "Input"))]
@@ -307,5 +299,5 @@ def write_source(
     (folder / "model.c").write_text(source.model_c())
     (folder / "model.h").write_text(source.model_h(name, more))
     (folder / "spikesight.c").write_text("".join((TEMPLATE / one).read_text() for one in SOURCES))
-    for one in ("spikesight.h", "example.c", "Makefile"):
-        shutil.copyfile(TEMPLATE / one, folder / one)
+    for one in (*RULES, "spikesight.h", "example.c", "Makefile"):
+        shutil.copyfile((KERNELS if one in RULES else TEMPLATE) / one, folder / one)

@@ -161,6 +161,14 @@ class NoveltyDetector:
         arrays = {name: np.round(array.astype(float), 6).tolist() for name, array in self.distance.state().items()}
         return {"kinds": [{**arrays, "lines": lists}], "layers": self.layers, "slope": SLOPE}
 
+    def constants(self, horizon: int) -> dict[str, NDArray]:
+        """Return what native/kernels/readout.h judges by: `whiten` float32 [R, R], from and to; the classes' means
+        `placed`, float64 [R, K]; and `lines`, float32 [horizon, 8].
+        """
+        whiten, rows = self.distance.whiten.T, self._rows[np.minimum(np.arange(horizon), self.longest - 1)]
+        placed = np.ascontiguousarray((self.distance.centres @ whiten).T)
+        return {"whiten": whiten.astype(np.float32), "placed": placed, "lines": rows.astype(np.float32)}
+
     @classmethod
     def from_state(cls, state: dict[str, NDArray]) -> "NoveltyDetector":
         """Restore from the arrays of `state`. Raises ValueError for inconsistent or non-finite arrays."""

@@ -354,8 +354,11 @@ def test_twice_rounded_sums_have_the_bits_of_the_portable_kernels() -> None:
 
 DRIVER = Path(__file__).with_name("cortex_m7.c")
 HEADERS = {  # of the C library, which there is none of without an operating system
-    "string.h": "#include <stddef.h>\nvoid *memcpy(void *, const void *, size_t), *memset(void *, int, size_t);",
-    "math.h": "double exp(double), log(double), sqrt(double);\nfloat fmaf(float, float, float), fabsf(float);",
+    "string.h": """#include <stddef.h>
+void *memcpy(void *, const void *, size_t), *memmove(void *, const void *, size_t), *memset(void *, int, size_t);""",
+    "math.h": """double exp(double), log(double), sqrt(double);
+float fmaf(float, float, float), fabsf(float), sqrtf(float);
+#define INFINITY __builtin_inff()""",
 }
 LAYOUT = """
 MEMORY { FLASH : ORIGIN = 0, LENGTH = 4M  RAM : ORIGIN = 0x20000000, LENGTH = 4M }

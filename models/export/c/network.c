@@ -207,18 +207,14 @@ static void fire(Spikesight *s, const Layer *l, const float *sums, uint8_t *out)
     }
 }
 
-/* Where a part of so many lines begins, and where it ends; neighbours share a line where `parts` do not divide them. */
-static int begin_of(int part, int lines, int parts) { return part * lines / parts; }
-static int end_of(int part, int lines, int parts) { return ((part + 1) * lines + parts - 1) / parts; }
-
 /* The share of each channel's neurons that fired in each place. */
 static void note_rates(Spikesight *s, const Layer *l, const uint8_t *spikes) {
     const int side = l->places;
     float *to = s->noted + l->rates;
     for (int c = 0; c < l->channels; ++c)
         for (int place = 0; place < side * side; ++place) {
-            const int top = begin_of(place / side, l->height, side), bottom = end_of(place / side, l->height, side);
-            const int left = begin_of(place % side, l->width, side), right = end_of(place % side, l->width, side);
+            const int top = spikesight_begin_of(place / side, l->height, side), bottom = spikesight_end_of(place / side, l->height, side);
+            const int left = spikesight_begin_of(place % side, l->width, side), right = spikesight_end_of(place % side, l->width, side);
             int fired = 0;
             for (int y = top; y < bottom; ++y)
                 for (int x = left; x < right; ++x) fired += spikes[(y * l->width + x) * l->channels + c] != 0;
@@ -246,43 +242,8 @@ static void run_layer(Spikesight *s, const Layer *l) {
 }
 
 #if SPIKESIGHT_SLICES
-/* Logits of a taught head, linear in the square roots of what was observed in the last steps, cut into slices: the rates
- * of all layers in places, and the input's. While a slice is filled the older ones are interpolated. */
 static void read_out(Spikesight *s) {
-    enum { SLICES = SPIKESIGHT_SLICES, LENGTH = SPIKESIGHT_LENGTH, INPUT = SPIKESIGHT_INPUT_PLACES, PLACES = SPIKESIGHT_PLACES };
-    float *filling = s->observed[SLICES], watched[SPIKESIGHT_RATES + 1] = {0};
-    for (int v = 0; v < SPIKESIGHT_NOTED; ++v) filling[v] += s->noted[v];
-#if SPIKESIGHT_INPUT_PLACES
-    const Map *in = &spikesight_maps[0];
-    for (int at = 0; at < in->channels * INPUT * INPUT; ++at) {
-        const int row = at / INPUT % INPUT, top = begin_of(row, in->height, INPUT), bottom = end_of(row, in->height, INPUT);
-        const int left = begin_of(at % INPUT, in->width, INPUT), right = end_of(at % INPUT, in->width, INPUT);
-        int count = 0;
-        for (int y = top; y < bottom; ++y)
-            for (int x = left; x < right; ++x)
-                count += value_of(s, in, (y * in->width + x) * in->channels + at / (INPUT * INPUT)) != 0.0f;
-        filling[SPIKESIGHT_NOTED + at] += (float)count / (float)((bottom - top) * (right - left));
-    }
-#endif
-    const uint32_t filled = s->remembered % LENGTH + 1;
-    const float part = (float)filled / (float)LENGTH, scale = 1.0f / (float)least((int)++s->remembered, LENGTH);
-    memcpy(s->logits, spikesight_readout_bias, sizeof s->logits);
-    for (int slice = 0; slice < SLICES; ++slice)
-        for (int v = 0; v < SPIKESIGHT_OBSERVED; ++v) {
-            const float newer = slice < SLICES - 1 ? part : 1.0f;
-            const float mean = ((1.0f - part) * s->observed[slice][v] + newer * s->observed[slice + 1][v]) * scale;
-            const float feature = sqrtf(mean + 1e-3f), *weight = spikesight_readout + (slice * SPIKESIGHT_OBSERVED + v) * SPIKESIGHT_CLASSES;
-            for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) s->logits[k] += weight[k] * feature;
-            if (v < SPIKESIGHT_RATES * PLACES * PLACES) watched[v / (PLACES * PLACES)] += mean;
-        }
-    for (int r = 0; r < SPIKESIGHT_RATES; ++r) {
-        const float rate = watched[r] * (1.0f / (float)(SLICES * PLACES * PLACES));
-        s->rates[r] = rate > 0.0f ? rate : 0.0f;
-    }
-    if (s->remembered >= 2 * LENGTH) s->remembered -= LENGTH;
-    if (filled < LENGTH) return;
-    memmove(s->observed, s->observed[1], SLICES * sizeof s->observed[0]);
-    memset(filling, 0, sizeof s->observed[0]);
+    spikesight_head_step(&s->head, s->noted, s->scratch + spikesight_maps[0].at, s->logits, s->rates);
 }
 #else
 /* Logits, linear in the mean of the last spikes over the image. */
@@ -290,12 +251,12 @@ static void read_out(Spikesight *s) {
     const Map *map = &spikesight_maps[SPIKESIGHT_LAST];
     const uint8_t *spikes = bytes_of(s, map);
     const int pixels = map->height * map->width;
-    memcpy(s->logits, spikesight_readout_bias, sizeof s->logits);
+    memcpy(s->logits, spikesight_bias, sizeof s->logits);
     for (int c = 0; c < map->channels; ++c) {
         int32_t sum = 0;
         for (int p = 0; p < pixels; ++p) sum += spikes[p * map->channels + c];
         if (!sum) continue;
-        const float mean = (float)sum / (float)pixels, *weight = spikesight_readout + c * SPIKESIGHT_CLASSES;
+        const float mean = (float)sum / (float)pixels, *weight = spikesight_weight + c * SPIKESIGHT_CLASSES;
         for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) s->logits[k] = fused(mean, weight[k], s->logits[k]);
     }
     memcpy(s->rates, s->noted, SPIKESIGHT_RATES * sizeof *s->rates);

@@ -15,7 +15,12 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "front.h"
 #include "model.h"
+#include "readout.h"
+#if SPIKESIGHT_FOLLOWS
+#include "follow.h"
+#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -25,7 +30,7 @@ enum { SPIKESIGHT_NONE = -1, SPIKESIGHT_UNKNOWN = -2, SPIKESIGHT_NOTHING = -3 };
 
 typedef struct {
     int64_t t;     /* microseconds, within 2^60 of zero: what is further counts as that */
-    uint16_t x, y; /* column and row, row 0 on top; off the sensor: the event is counted and left out */
+    uint16_t x, y; /* column and row, row 0 on top; off the sensor: the event is left out */
     uint8_t on;    /* 1 brighter, 0 darker */
 } SpikesightEvent;
 
@@ -51,42 +56,32 @@ typedef struct { /* nothing in here is for other hands */
     float noted[SPIKESIGHT_NOTED + 1]; /* rates of the layers, and what `known` is judged by */
     float rates[SPIKESIGHT_RATES + 1];
 #if SPIKESIGHT_SLICES
+    SpikesightHead head;
     float observed[SPIKESIGHT_SLICES + 1][SPIKESIGHT_OBSERVED];
-    uint32_t remembered;
 #endif
-    double probabilities[SPIKESIGHT_CLASSES];
+    SpikesightReadout readout;
+    float recent[SPIKESIGHT_HORIZON][SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1];
+    double mean[SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1], probabilities[SPIKESIGHT_CLASSES];
+    double evidence[SPIKESIGHT_CLASSES + 2], share[SPIKESIGHT_CLASSES + 2];
+#if SPIKESIGHT_RATES
+    double whitened[SPIKESIGHT_RATES], distances[SPIKESIGHT_CENTRES];
+#endif
     SpikesightShow show;
     void *yours;
-    /* read-out */
-    float recent[SPIKESIGHT_HORIZON][SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1];
-    uint64_t seen;
-    uint32_t quiet;
-    double evidence[SPIKESIGHT_CLASSES + 2];
-    int32_t steady;
 #if SPIKESIGHT_EVENTS
-    /* bins */
+    SpikesightFront front;
     uint8_t open[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
 #if SPIKESIGHT_SHOWN > 1
     uint16_t since[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
 #endif
 #if SPIKESIGHT_FOLLOWS
-    double crowd[256];
+    SpikesightFollow follow;
     uint8_t around[SPIKESIGHT_INPUTS];
-#endif
-    uint32_t n_open;
-    bool counting, reset, ordered;
-    int64_t origin, last, newest;
-    /* what lies before them */
-    uint16_t width, height;
-    uint64_t n_outside;
-#if !SPIKESIGHT_FOLLOWS
+#else
     int32_t level[SPIKESIGHT_SENSOR_HEIGHT][SPIKESIGHT_SENSOR_WIDTH];
 #endif
 #if SPIKESIGHT_FILTER_US
-    int64_t fired[SPIKESIGHT_SENSOR_HEIGHT + 2][SPIKESIGHT_SENSOR_WIDTH + 2], filtered;
-    bool filtering, rated;
-    double rate_hz;
-    uint32_t lone;
+    int64_t fired[SPIKESIGHT_SENSOR_HEIGHT + 2][SPIKESIGHT_SENSOR_WIDTH + 2];
 #endif
     /* words */
     int64_t high, ahead;
@@ -170,10 +165,12 @@ typedef struct {
 
 extern const SpikesightMap spikesight_maps[];
 extern const SpikesightLayer spikesight_layers[SPIKESIGHT_LAYERS];
-extern const float spikesight_readout[], spikesight_readout_bias[SPIKESIGHT_CLASSES]; /* [channels][classes], or of a
-                                                                                         taught head [observed] */
+extern const float spikesight_weight[], spikesight_bias[SPIKESIGHT_CLASSES]; /* of the read-out, [channels][classes], or of a taught
+                                                                        head, [slices observed][classes] */
 extern const char *const spikesight_labels[SPIKESIGHT_CLASSES];
-#if SPIKESIGHT_RATES /* what `known` is judged by */
+extern const int32_t spikesight_sizes[5]; /* of the read-out: readout.h */
+extern const double spikesight_rules[9];
+#if SPIKESIGHT_RATES
 extern const float spikesight_whiten[SPIKESIGHT_RATES][SPIKESIGHT_RATES]; /* [from][to] */
 extern const double spikesight_placed[SPIKESIGHT_RATES][SPIKESIGHT_CENTRES]; /* the classes' means, whitened */
 extern const float spikesight_lines[SPIKESIGHT_HORIZON][8];

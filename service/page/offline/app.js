@@ -10,9 +10,8 @@ import { Trace } from "../shared/pictures/plots.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
 import { Boxes } from "../shared/pictures/roi.js";
 import { thumbnail } from "../shared/pictures/thumbnail.js";
-import { Emulator, luma } from "./emulator.js";
-import { picture, StreamBinner, t64Events } from "./events.js";
-import { MovedFrames } from "./frames.js";
+import { Emulator, picture, StreamBinner } from "./events.js";
+import { luma, MovedFrames } from "./frames.js";
 import { loadFacts, loadNetworks } from "./network.js";
 import { Still } from "./sources.js";
 
@@ -85,8 +84,7 @@ function play(nowMs) {
   const packet = player.advance((nowMs - playedMs) * 1000 * SLOW);
   playedMs = nowMs;
   if (!packet) return;
-  const seen = t64Events(packet);
-  take(seen, state.sample, binner.push(seen));
+  take(packet, state.sample, binner.push(packet));
 }
 
 setInterval(() => {
@@ -101,10 +99,12 @@ setInterval(() => {
 function newEye() {
   if (facts.view) return new MovedFrames(facts.view, pixels);
   const emulator = new Emulator(pixels);
-  return { size: FRAME, push: (data, width, height, tUs) => emulator.push(luma(data), tUs) };
+  return { size: FRAME, push: (data, width, height, tUs) => emulator.push(luma(data), tUs), release: () => emulator.release() };
 }
 
 function begin(source, title, note, sensor = null) {
+  eye?.release();
+  binner?.release();
   eye = newEye();
   clock = null;
   boxes.draw($("preview"), null);

@@ -1,7 +1,10 @@
 // Find things in the network's answers at all places of a view, and tell them apart over time: models/classifier/finder.py and
 // objects.py, with the same names. Their rules are in model.json.
 
-import { softmax } from "./novelty.js";
+function softmax(logits) {
+  const most = Math.max(...logits), powers = logits.map((value) => Math.exp(value - most)), total = powers.reduce((sum, power) => sum + power, 0);
+  return powers.map((power) => power / total);
+}
 
 class Finder {
   /** facts: "view" of model.json; classes: how many logits each place has. */

@@ -1,6 +1,13 @@
 // A camera's frames as events: what is seen is moved by saccades before an event camera's pixels, encoders/emulator/frames.py.
 
-import { Emulator, emptyEvents, luma } from "./emulator.js";
+import { Emulator } from "./events.js";
+
+/** Convert RGBA pixels to grey uint8 (ITU-R BT.601 weights, in 256ths). */
+export function luma(rgba) {
+  const grey = new Uint8Array(rgba.length / 4);
+  for (let i = 0, at = 0; i < grey.length; i++, at += 4) grey[i] = (77 * rgba[at] + 150 * rgba[at + 1] + 29 * rgba[at + 2]) >> 8;
+  return grey;
+}
 
 const STEP_US = 4000, LONGEST_US = 500_000, PARTS = 32;
 
@@ -8,6 +15,10 @@ export class MovedFrames {
   /** facts: "view" of model.json; pixels: parameters of an Emulator. */
   constructor({ path }, pixels) {
     Object.assign(this, { path, emulator: new Emulator(pixels), size: { width: pixels.width, height: pixels.height }, tUs: null });
+  }
+
+  release() {
+    this.emulator.release();
   }
 
   /** The events between the previous frame and this one (RGBA pixels of width x height). */
@@ -71,11 +82,7 @@ function moved(grey, { width, height }, x, y) {
 }
 
 function joined(parts) {
-  const all = emptyEvents(parts.reduce((sum, { n }) => sum + n, 0));
-  let at = 0;
-  for (const part of parts) {
-    for (const key of ["t", "x", "y", "p"]) all[key].set(part[key], at);
-    at += part.n;
-  }
+  const all = new Uint8Array(parts.reduce((sum, { length }) => sum + length, 0));
+  parts.reduce((at, part) => (all.set(part, at), at + part.length), 0);
   return all;
 }

@@ -1,8 +1,7 @@
 // The folder's networks: facts from model.json, the WebAssembly engine that steps them and holds their membranes, and the
 // read-out of one thing.
 
-import { Known, softmax, Steady } from "./novelty.js";
-import { Head } from "./taught.js";
+import { Part, startEngine } from "./events.js";
 import { View } from "./view.js";
 
 async function read(name) {
@@ -11,9 +10,7 @@ async function read(name) {
   return answered;
 }
 
-async function bytes(name) {
-  return (await read(name)).arrayBuffer();
-}
+const bytes = async (name) => (await read(name)).arrayBuffer();
 
 /** Load {facts: model.json, pixels: parameters of an Emulator}. */
 export async function loadFacts() {
@@ -23,28 +20,10 @@ export async function loadFacts() {
   return { facts, pixels: { ...facts.pixels, levels: Float32Array.from(facts.pixels.levels), on, off, start } };
 }
 
-/** The mean over the last `steps` steps: Readout in models/steps.py. */
-export class Readout {
-  constructor(steps) {
-    this.steps = steps;
-    this.recent = [];
-  }
-
-  push(values) {
-    this.recent.push(Float64Array.from(values));
-    if (this.recent.length > this.steps) this.recent.shift();
-  }
-
-  get mean() {
-    return Array.from(this.recent[0], (_, k) => this.recent.reduce((sum, values) => sum + values[k], 0) / this.recent.length);
-  }
-}
-
 /** Load {whole: the network for all of what is seen, view: the one that looks all over a view, or null}. */
 export async function loadNetworks(facts) {
   const names = ["engine.wasm", "model.bin", ...(facts.view ? ["view.bin"] : [])], [code, whole, view] = await Promise.all(names.map(bytes));
-  const { exports: engine } = (await WebAssembly.instantiate(code)).instance;
-  engine._initialize();
+  const engine = await startEngine(code);
   return { whole: new Network(facts, new Block(engine, facts.engine, whole)), view: view ? new View(facts, new Block(engine, facts.view.engine, view)) : null };
 }
 
@@ -59,23 +38,31 @@ class Block {
     engine.open(this.at);
   }
 
+  /** Where something lies in the engine's memory; 0 for what there is not. */
+  place(name) {
+    return this.places[name] ? this.at + this.places[name][0] : 0;
+  }
+
   /** A view of a step's input or output in the engine's memory; valid until the memory grows. */
   view(Numbers, name) {
-    const [place, length] = this.places[name];
-    return new Numbers(this.engine.memory.buffer, this.at + place, length);
+    return new Numbers(this.engine.memory.buffer, this.place(name), this.places[name][1]);
   }
 
   restart() {
     this.view(Float32Array, "state").fill(0);
   }
 
-  /** Run one step on x, Uint8Array [C, H, W]; probe: whether to note which neurons fire. */
-  step(x, probe) {
+  /** Write a step's input x, Uint8Array [C, H, W]; probe: whether to note which neurons fire. */
+  take(x, probe) {
     this.view(Uint8Array, "x").set(x);
     this.view(Uint8Array, "probed")[0] = probe ? 1 : 0;
+  }
+
+  /** Run one step on x; return its logits. */
+  step(x, probe) {
+    this.take(x, probe);
     if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
-    const [logits, rates] = ["logits", "rates"].map((name) => Array.from(this.view(Float32Array, name)));
-    return { logits, rates };
+    return Array.from(this.view(Float32Array, "logits"));
   }
 
   /** The activity in the last step, like `inside` in the service's answers; x [C, H, W] is shown as the input. */
@@ -88,56 +75,30 @@ class Block {
   }
 }
 
-export class Network {
+export class Network extends Part {
   /** facts: model.json. */
-  constructor(facts, block) {
-    Object.assign(this, { facts, block });
-    this.head = facts.taught && new Head(facts, (name) => block.view(Float32Array, name).slice());
-    this.known = facts.known && new Known(facts.known);
-    this.horizon = facts.contract.readout || facts.contract.steps;
+  constructor({ labels, contract }, block) {
+    const { engine } = block, parts = ["sizes", "rules", "whiten", "placed", "lines", "taught", "head", "head_bias"];
+    super(engine.network_open(block.at, ...parts.map((name) => block.place(name))));
+    Object.assign(this, { engine, block, labels: [...labels, "unknown", "nothing"], contract, tells: block.place("whiten") > 0 });
     this.probe = false; // whether answers tell which neurons fired
     this.begin();
   }
 
   /** Start on another source. */
   begin() {
-    this.steady = new Steady(this.facts.labels, this.facts.steady);
-    this.quiet = 0;
-    this.restart();
-  }
-
-  restart() {
-    this.block.restart();
-    this.head?.restart();
-    this.readout = new Readout(this.horizon);
-    this.steady.restart();
-    this.step = 0;
+    this.engine.network_begin(this.at);
   }
 
   /** Run one step on x, Uint8Array [C, H, W]; return {logits, probabilities, index, label, known, steady, inside, step, reset}. */
   run(x, reset = false) {
-    const active = x.reduce((count, value) => count + (value !== 0), 0);
-    const fresh = this.woken(active) || reset;
-    if (fresh) this.restart();
-    const made = this.block.step(x, this.probe), { logits, rates } = this.head?.step(made.rates, x) ?? made;
-    this.readout.push(this.known ? [...logits, ...rates, active] : logits);
-    const judged = this.judge(logits.length);
-    const index = judged.probabilities.indexOf(Math.max(...judged.probabilities));
-    const label = judged.nothing ? "nothing" : judged.known !== null && judged.known < this.facts.steady.kept ? "unknown" : this.facts.labels[index];
-    return { logits, ...judged, index, label, steady: this.steady.push(judged), inside: this.probe && this.block.inside(x, this.facts.contract), step: ++this.step, reset: fresh };
-  }
-
-  /** Whether this step is the first after a long silence: membranes are reset then. */
-  woken(active) {
-    if (!this.known) return false;
-    const asleep = this.quiet >= this.facts.contract.steps;
-    this.quiet = active < this.known.activeInputs ? this.quiet + 1 : 0;
-    return asleep && !this.quiet;
-  }
-
-  judge(classes) {
-    const { mean } = this.readout;
-    if (!this.known) return { probabilities: softmax(mean), known: null, nothing: false };
-    return this.known.judge(mean.slice(0, classes), mean.slice(classes, -1), mean.at(-1), this.readout.recent.length);
+    const { engine, block, labels } = this, classes = labels.length - 2;
+    block.take(x, this.probe);
+    const done = engine.network_step(this.at, x.length, reset);
+    if (done < 0) throw new Error("there is no memory for a step");
+    const [known, index, label, steady, step] = this.view(Float64Array, 0, 5);
+    const [probabilities, logits] = [this.view(Float64Array, 1, classes), this.view(Float32Array, 2, classes)].map((values) => Array.from(values));
+    const said = { known: this.tells ? Math.max(known, 0) : null, index, label: labels[label], steady: labels[steady] ?? "" };
+    return { logits, probabilities, ...said, inside: this.probe && block.inside(x, this.contract), step, reset: done > 0 };
   }
 }

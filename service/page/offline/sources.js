@@ -1,7 +1,7 @@
 // A picture as a source of camera frames: moved before the emulated camera.
 
 import { FRAME } from "../shared/sources/camera.js";
-import { luma } from "./emulator.js";
+import { luma } from "./frames.js";
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
 const PICTURE = 28 / SENSOR, DIGIT = 20 / SENSOR; // the longer side, of the frame's height

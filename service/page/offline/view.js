@@ -50,7 +50,7 @@ export class View {
   /** Run one step on x, the finest level's bin; return what a Network does, and the `objects` found. */
   run(x, reset = false) {
     if (reset) this.restart();
-    const atlas = this.pyramid.atlas(x), { logits } = this.block.step(atlas, this.probe);
+    const atlas = this.pyramid.atlas(x), logits = this.block.step(atlas, this.probe);
     const inside = this.probe && this.block.inside(x, this.facts.contract);
     return { ...this.objects.read(atlas, logits), inside, step: ++this.step, reset };
   }

@@ -49,7 +49,7 @@ FRAMES = """async ({ frames, times }) => {
   const all = Uint8Array.from(atob(frames), (c) => c.charCodeAt(0)), size = 4 * 320 * 240;
   for (let i = 0; i < times.length; i++) {
     const seen = eye.push(all.subarray(i * size, (i + 1) * size), 320, 240, times[i]);
-    events.push(["t", "x", "y", "p"].map((key) => Array.from(seen[key])));
+    events.push(Array.from(seen));
     for (const { x, startUs, endUs, nEvents, reset } of [...binner.push(seen), ...binner.look(times[i])]) {
       const lit = [...view.pyramid.atlas(x).entries()].filter(([, value]) => value).map(([at]) => at);
       steps.push({ lit, bin: [startUs, endUs, nEvents], ...view.run(x, reset) });
@@ -68,9 +68,7 @@ INPUTS = """async (inputs) => {
 BINS = """async ({ facts, sensor, packets }) => {
   const { StreamBinner } = await import("/offline/events.js");
   const binner = new StreamBinner(facts, ...sensor);
-  const kinds = { t: Float64Array, x: Uint16Array, y: Uint16Array, p: Uint8Array };
-  const packet = (given) => Object.fromEntries(Object.entries(kinds).map(([key, of], i) => [key, of.from(given[i])]));
-  return packets.flatMap((given) => binner.push({ n: given[0].length, ...packet(given) }))
+  return packets.flatMap((given) => binner.push(Uint8Array.from(given)))
     .map(({ x, startUs, endUs, nEvents, reset }) => {
       return [[...x.entries()].filter(([, count]) => count), [startUs, endUs, nEvents, reset]];
     });
@@ -132,7 +130,7 @@ def test_things_in_frames_are_found_as_in_the_service(seen: Visit) -> None:
     stepper, given, events = Stepper(classifier, session.track), list[Input](), list[Any]()
     for frame, t in zip(frames, times.tolist()):
         given += session.frame(frame, t)
-        events.append([session.seen[key].astype(int).tolist() for key in "txyp"])
+        events.append(list(session.seen.tobytes()))
     rgba = np.concatenate([frames, np.full((*frames.shape[:3], 1), 255, np.uint8)], 3)
     shown = {"frames": base64.b64encode(rgba.tobytes()).decode(), "times": times.tolist()}
     found_events, found = seen.page.evaluate(FRAMES, shown)
@@ -210,7 +208,7 @@ def test_time_that_steps_back_or_leaps_gives_the_bins_of_the_service(seen: Visit
     t = np.concatenate([t, t[-1] + np.cumsum(generator.integers(0, 200, 3000))])  # noise, and much of it
     events = make_events(t, generator.integers(0, 34, len(t)), generator.integers(0, 34, len(t)), t % 2)
     packets = np.split(events, np.sort(generator.choice(len(t), 40, replace=False)))
-    given = [[packet[key].astype(int).tolist() for key in "txyp"] for packet in packets]
+    given = [list(packet.tobytes()) for packet in packets]
     own = load(find("nmnist"))[1].contract
     moving = replace(own, frame="object", window="", height=16, width=16)
     for contract in (replace(own, filter_us=0), own, own.at(10), moving, moving.at(10)):

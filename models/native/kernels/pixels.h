@@ -1,0 +1,104 @@
+/* The pixel model of an event camera: grey frames to events, as encoders/emulator/pixels.py describes it, without noise.
+ * Floats are rounded at every step, so that events have the same bits on every machine.
+ */
+#ifndef SPIKESIGHT_PIXELS_H
+#define SPIKESIGHT_PIXELS_H
+#include <math.h>
+#include <stdbool.h>
+#include <stdint.h>
+#include <string.h>
+
+enum { SPIKESIGHT_EVENT = 13, SPIKESIGHT_BUCKETS = 65538 }; /* an event's bytes: t int64, x, y int16, on; little-endian */
+enum { SPIKESIGHT_LONGEST_US = 10000000 };                  /* after a longer interval the pixels start anew */
+
+typedef struct {
+    /* parameters */
+    uint16_t width, height;
+    double leak_hz, cutoff_hz; /* cutoff_hz: the photoreceptor's bandwidth, 0: none */
+    int64_t silent_us;         /* after an event */
+    uint32_t limit;            /* crossings of one frame; what is over comes with the next */
+    const float *levels;       /* [256] log intensity by grey value */
+    const float *on, *off, *start; /* [height width] thresholds, and where pixels start from the first frame */
+    /* memory, [height width]; then for a frame's events: [limit] */
+    float *reference, *last; /* log intensity at the last event, in the last frame */
+    int64_t *free_us;        /* time at which a pixel's silence ends */
+    uint32_t *offsets, *words, *starts; /* starts: [SPIKESIGHT_BUCKETS] */
+    /* state */
+    int64_t t_us;
+    bool begun; /* false: the next frame is the first */
+} SpikesightPixels;
+
+/* n events by a stable counting sort on their offsets, 0 to span: bytes of SPIKESIGHT_EVENT each. For spans above 65536 us
+ * a bucket holds several microseconds, and is sorted by insertion. */
+static inline void spikesight_sorted(const uint32_t *offsets, const uint32_t *words, uint32_t n, int64_t t_us, uint32_t span,
+                                     uint32_t *starts, uint8_t *events) {
+    const uint32_t wide = span / 65536 + 1, buckets = span / wide + 1;
+    memset(starts, 0, (buckets + 1) * sizeof *starts);
+    for (uint32_t i = 0; i < n; ++i) ++starts[offsets[i] / wide + 1];
+    for (uint32_t b = 0; b < buckets; ++b) starts[b + 1] += starts[b];
+    for (uint32_t i = 0; i < n; ++i) {
+        uint8_t *event = events + (size_t)SPIKESIGHT_EVENT * starts[offsets[i] / wide]++;
+        const int64_t t = t_us + offsets[i];
+        const uint16_t x = (uint16_t)(words[i] >> 17), y = (uint16_t)(words[i] >> 1 & 0xFFFF);
+        memcpy(event, &t, 8);
+        memcpy(event + 8, &x, 2);
+        memcpy(event + 10, &y, 2);
+        event[12] = words[i] & 1;
+    }
+    for (uint32_t i = 1; wide > 1 && i < n; ++i) {
+        uint8_t moved[SPIKESIGHT_EVENT], *event = events + (size_t)SPIKESIGHT_EVENT * i;
+        int64_t t, before;
+        memcpy(moved, event, sizeof moved);
+        memcpy(&t, event, 8);
+        for (; event > events; event -= SPIKESIGHT_EVENT) {
+            memcpy(&before, event - SPIKESIGHT_EVENT, 8);
+            if (before <= t) break;
+            memcpy(event, event - SPIKESIGHT_EVENT, SPIKESIGHT_EVENT);
+        }
+        memcpy(event, moved, sizeof moved);
+    }
+}
+
+/* How many events there are between the previous frame and this one, [height][width], captured at t_us; they come to
+ * offsets and words (x << 17 | y << 1 | on). The first frame gives none, nor does one not later than the previous, or much
+ * later: the pixels start anew from it. */
+static inline uint32_t spikesight_pixels_take(SpikesightPixels *p, const uint8_t *grey, int64_t t_us) {
+    const int64_t began_us = p->t_us, interval_us = t_us - began_us;
+    const bool begins = !p->begun || interval_us <= 0 || interval_us > SPIKESIGHT_LONGEST_US;
+    p->t_us = t_us;
+    p->begun = true;
+    for (int32_t at = 0; at < p->height * p->width && begins; ++at) {
+        p->last[at] = p->levels[grey[at]];
+        p->reference[at] = p->last[at] + p->start[at];
+        p->free_us[at] = -((int64_t)1 << 62);
+    }
+    if (begins) return 0;
+    const double seconds = (double)interval_us * 1e-6, tau = 6.283185307179586;
+    const float dt = (float)interval_us, leak = (float)(p->leak_hz * seconds);
+    const float follows = (float)(1.0 - exp(-tau * p->cutoff_hz * seconds)); /* how far a pixel follows the light */
+    uint32_t n = 0, crossed = 0;
+    for (int32_t at = 0; at < p->height * p->width; ++at) {
+        const uint32_t word = (uint32_t)(at % p->width) << 17 | (uint32_t)(at / p->width) << 1;
+        const float before = p->last[at], up = p->on[at], down = p->off[at], light = p->levels[grey[at]];
+        const float level = p->cutoff_hz > 0.0 ? before + follows * (light - before) : light, change = level - before;
+        float r = p->reference[at];
+        if (leak > 0.0f) r -= leak * up;
+        p->last[at] = level;
+        for (;;) {
+            const bool rising = level >= r + up;
+            if ((!rising && level > r - down) || crossed == p->limit) break;
+            ++crossed;
+            r = rising ? r + up : r - down;
+            const float share = change != 0.0f ? (r - before) / change : 1.0f;
+            const uint32_t offset = (uint32_t)((share < 0.0f ? 0.0f : share < 1.0f ? share : 1.0f) * dt);
+            const int64_t t = began_us + offset;
+            if (p->silent_us > 0 && t < p->free_us[at]) continue;
+            if (p->silent_us > 0) p->free_us[at] = t + p->silent_us;
+            p->offsets[n] = offset;
+            p->words[n++] = word | rising;
+        }
+        p->reference[at] = r;
+    }
+    return n;
+}
+#endif
