@@ -32,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--to", required=True, type=Path, metavar="MODEL", help="the folder to write the model to")
     add("--shots", type=int, default=0, metavar="K", help="examples a class, at random; without, all")
     add("--seed", type=int, default=0, metavar="S", help="of that draw (default 0)")
-    add("--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)")
+    add("--features", default="things", metavar="MODEL", help="the frozen network: a name or folder (default things)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names")
     add("--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings")
     add("--skip-bad", action="store_true", help="go on without files that cannot be read; the card names them")

@@ -53,6 +53,7 @@ KEPT = 0.15  # share of the photographs that choose
 SAME_DAY = 0.6  # share of a table's columns that samples of one day have in common, nearly
 NEARLY = 0.06  # largest difference in such a column
 MOVING = slice(2, 19)  # columns of a table of draws that make the motion
+LIGHT = 26  # the column by which a thing is lighter or darker than its ground, the same on both days
 LARGE = 0.6  # share of the episodes before a sensor of twice as many pixels a side
 VARIED = 0.5  # share of the samples that are turned, resized and thinned as `teach` does it
 RATE, DECAY, WARM, AVERAGE = 1e-3, 0.01, 50, 0.995  # of the optimiser: warm-up in steps
@@ -75,9 +76,11 @@ def photographs(files: Sequence[Path]) -> Kind:
         random = np.random.default_rng([11, number])
         grey = cv2.imread(str(file), cv2.IMREAD_GRAYSCALE)
         assert grey is not None
-        round_, wide, high = random.choice([2, 4, 8]), *random.uniform(0.6, 0.95, 2)
-        outline = 1 / (1 + np.exp(np.minimum(abs(x / wide) ** round_ + abs(y / high) ** round_ - 1, 5) * 12))
-        images.append(cv2.resize(grey, (28, 28), interpolation=cv2.INTER_AREA) * outline)
+        power, across, down = random.choice([2, 4, 8]), *random.uniform(0.6, 0.95, 2)
+        outline = 1 / (1 + np.exp(np.minimum(abs(x / across) ** power + abs(y / down) ** power - 1, 5) * 12))
+        small = cv2.resize(grey, (28, 28), interpolation=cv2.INTER_AREA).astype(np.float32)
+        low, high = np.percentile(small, (2, 98))
+        images.append(255 * ((small - low) / max(high - low, 1.0)).clip(0, 1) * outline)
     return Kind(np.stack(images).astype(np.uint8), np.arange(len(images)))
 
 
@@ -119,6 +122,7 @@ class Days(Corpus):
             mixed[:, MOVING] = (of_class + NEARLY * (own - 0.5)).clamp(0, 0.9999)[:, MOVING]
         else:
             mixed[:, MOVING] = own[:, MOVING]
+        mixed[:, LIGHT] = table(self.seed + 4, np.array([0]), COLUMNS)[0, LIGHT]
         return mixed
 
 
