@@ -22,6 +22,7 @@ ANOTHER_DAY = (
     "<day>/<class>/<file>; then whole days are held out"
 )
 NOTICED = "other things: about {:.0%} are called unknown, likely fewer ({:.0%} to {:.0%}, by leaving out each class)"
+NONE_UNKNOWN = "other things: none is called unknown, since these examples can't tell them"
 NOT_TOLD = "other things: nothing tells how many are called unknown: three classes and 20 held-out examples are needed"
 
 
@@ -31,7 +32,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--to", required=True, type=Path, metavar="MODEL", help="the folder to write the model to")
     add("--shots", type=int, default=0, metavar="K", help="examples a class, at random; without, all")
     add("--seed", type=int, default=0, metavar="S", help="of that draw (default 0)")
-    add("--features", default="nmnist", metavar="MODEL", help="the frozen network: a name or folder (default nmnist)")
+    add("--features", default="things", metavar="MODEL", help="the frozen network: a name or folder (default things)")
     add("--layout", default="auto", choices=("auto", "classes", "sessions", "flat"), help="of the folder's names")
     add("--window-ms", type=int, default=0, help="length of an example; without, as suits the recordings")
     add("--skip-bad", action="store_true", help="go on without files that cannot be read; the card names them")
@@ -67,7 +68,8 @@ def _sentences(result: dict[str, Any]) -> str:
         )
         if result["held_out"] == "recordings":
             lines.append(ANOTHER_DAY.format(result["another_day"]))
-    lines.append(NOTICED.format(*result["noticed"]) if result["noticed"] else NOT_TOLD)
+    noticed = result["noticed"]
+    lines.append(NOT_TOLD if not noticed else NOTICED.format(*noticed) if noticed[0] else NONE_UNKNOWN)
     lines += [*sentences(result["baselines"]), *result["advice"]]
     lines.append(f"{result['model']}: try it with spikesight serve --model {quote(result['model'])}")
     return "\n".join(lines)

@@ -23,7 +23,7 @@ Train a spiking classifier on event recordings or images and report its accuracy
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
 
-A folder of your own starts from the shipped nmnist (--network event-medium: from random weights; --init-from: from
+A folder of your own starts from the shipped things (--network event-medium: from random weights; --init-from: from
 another model, whose network and input come along), and an epoch is as many passes over it as make 50 steps.
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.

@@ -38,6 +38,8 @@ from spikesight.training.progress import with_progress
 PATHS = {"saccades": 0.3, "jumps": 0.15, "drift": 0.2, "tremor": 0.15, "still": 0.05, "hand": 0.15}
 SHOWN = {"handwriting": 0.6, "print": 0.22, "strokes": 0.18}
 STRAY = 0.09  # stray light, of white
+GROUNDS = (0.3, 0.25)  # shares of samples on a card, and before a texture
+CALM = 2  # the higher, the rarer much noise
 NOTHING = 0.12  # share of what is no digit that shows only its ground
 SIDE = 34  # of the view, pixels
 INSTANT_S = 0.011  # longest time between two instants of a film
@@ -84,6 +86,8 @@ class Corpus:
     steps: int = 10
     bin_us: int = 31_000
     motions: Mapping[str, float] = field(default_factory=lambda: PATHS)  # share of each motion
+    grounds: tuple[float, float] = GROUNDS
+    calm: int = CALM
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -123,26 +127,34 @@ class Corpus:
             write_npz(path, [self.events(row)], SensorSize(SIDE, SIDE))
 
     def filmed(self, rows: NDArray[np.int64], pool: int) -> "Filmed":
-        """Return samples `rows` from a sensor of 34 * pool pixels a side."""
-        n, side, bins = len(rows), SIDE * pool, self.steps
+        """Return samples `rows` from a sensor of 34 * pool pixels a side, whose pixels are pooled."""
+        seen, boxes = self.seen(rows, pool)
+        pooled = F.max_pool2d(seen.flatten(1, 2).float(), pool)
+        return Filmed(pooled.view(len(rows), self.steps, 2, SIDE, SIDE).byte(), boxes)
+
+    def table(self, rows: NDArray[np.int64]) -> Tensor:
+        """Return the uniform numbers that make samples `rows`, [n, COLUMNS]."""
+        return table(self.seed, rows, COLUMNS)
+
+    def seen(self, rows: NDArray[np.int64], pool: int) -> tuple[Tensor, Tensor]:
+        """Return what a sensor of 34 * pool pixels a side gives of samples `rows`, bool [n, T, 2, R, R], and boxes."""
+        side, bins = SIDE * pool, self.steps
         seconds = bins * self.bin_us / 1e6
         k = bins * math.ceil(self.bin_us / 1e6 / INSTANT_S)
-        draws = Draws(table(self.seed, rows, COLUMNS))
+        draws = Draws(self.table(rows))
         lag = torch.linspace(0, seconds, k)[None] * draws.log(0.5, 2)[:, None]  # all at another speed
-        light, contrast, boxes = scene(self.pictures, self.chosen[rows], draws, lag, side, self.motions)
+        light, contrast, boxes = scene(self.pictures, self.chosen[rows], draws, lag, side, self.motions, self.grounds)
         draws.seek(COLUMNS - 12)  # so that a sensor stays the same if scenes come to draw more
-        sensor = cameras(draws, contrast, seconds / k)
+        sensor = cameras(draws, contrast, seconds / k, calm=self.calm)
         generator = torch.Generator()
         fields = [
             torch.rand(5 + 4 * bins, side, side, generator=generator.manual_seed((self.seed << 32) + int(row)))
             for row in rows
         ]
-        seen = film(light, sensor, torch.stack(fields), seconds, bins)
-        pooled = F.max_pool2d(seen.view(n, -1, side, side).float(), pool)
-        return Filmed(pooled.view(n, bins, 2, SIDE, SIDE).byte(), boxes[:, k // bins - 1 :: k // bins])
+        return film(light, sensor, torch.stack(fields), seconds, bins), boxes[:, k // bins - 1 :: k // bins]
 
 
-def cameras(draws: Draws, contrast: Tensor, instant_s: float, *, calm: int = 2, hot: float = 0.006) -> Sensor:
+def cameras(draws: Draws, contrast: Tensor, instant_s: float, *, calm: int = CALM, hot: float = 0.006) -> Sensor:
     """Draw a sensor for each sample, before things of a `contrast` [n]; the higher `calm`, the rarer much noise; `hot`:
     highest share of hot pixels.
     """
@@ -161,7 +173,13 @@ def cameras(draws: Draws, contrast: Tensor, instant_s: float, *, calm: int = 2, 
 
 
 def scene(
-    pictures: Pictures, chosen: NDArray[np.int64], draws: Draws, t: Tensor, side: int, motions: Mapping[str, float]
+    pictures: Pictures,
+    chosen: NDArray[np.int64],
+    draws: Draws,
+    t: Tensor,
+    side: int,
+    motions: Mapping[str, float],
+    grounds: tuple[float, float] = GROUNDS,
 ) -> Scene:
     """Show the `chosen` pictures [n] moving on a ground to sensors of side x side; `t` [n, K]: instants, seconds."""
     n, k = t.shape
@@ -189,8 +207,8 @@ def scene(
     dark = 0.15 * draws.unit() ** 2
     paper = torch.where(light_on_dark, dark, dark + contrast).view(n, 1, 1, 1)
     tone = torch.where(light_on_dark, dark + contrast, dark).view(n, 1, 1, 1)
-    ground, on_card = draws.uniform(0, 1).view(n, 1, 1, 1), draws.chance(0.3)
-    textured, fixed = draws.chance(0.25), draws.chance(0.5)
+    ground, on_card = draws.uniform(0, 1).view(n, 1, 1, 1), draws.chance(grounds[0])
+    textured, fixed = draws.chance(grounds[1]), draws.chance(0.5)
     rough = torch.where(on_card, draws.uniform(0.5, 1), draws.uniform(0.05, 0.4))
     card = torch.stack([draws.log(0.9, 3), draws.log(0.9, 3)], 1)
     which, scale, way = draws.unit(), draws.log(0.5, 2), draws.log(2, 60)

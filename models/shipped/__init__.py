@@ -9,6 +9,7 @@ from spikesight.models.shipped.hub import SCHEME, fetch, name_in
 
 SHIPPED = Path(__file__).parent
 DEFAULT_MODEL = "nmnist"  # used when no model is named
+START = "things"  # the network that teaching and training on own recordings start from; its answers mean nothing
 
 
 def shipped() -> dict[str, Path]:
@@ -17,11 +18,16 @@ def shipped() -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT_MODEL))
 
 
+def starts() -> dict[str, Path]:
+    """Return the folders of the networks to start from by name: START and the shipped models."""
+    return {START: SHIPPED.parent / "teach" / START, **shipped()}
+
+
 def find(wanted: str) -> Path:
     """Return the folder of a shipped name, an address hf://owner/name@revision, or a path. Raises CheckpointError."""
     if wanted.startswith(SCHEME):
         return fetch(wanted)
-    known = shipped()
+    known = starts()
     if wanted in known:
         return known[wanted]
     if (Path(wanted) / CONFIG).is_file():

@@ -10,7 +10,6 @@ from spikesight.models.teach.few_shot import Taught
 ENOUGH = 0.95  # judged accuracy
 FEW_PIECES = 3  # a class of fewer pieces does not tell how it looks another time
 CONFUSED = 0.05  # share of two classes' examples taken for each other from which on the pair is reported
-NOTICED = 0.5  # if a smaller share of other things is called unknown, a class for other things is advised
 ANOTHER_DAY = 0.4  # share of the accuracy above chance that remains on most other days (docs/teach.md)
 DONE = "it is enough for this light, ground and distance; show some of another day, or evaluate on it: that may be less"
 
@@ -20,8 +19,8 @@ def report(taught: Taught) -> dict[str, Any]:
 
     `accuracy`, `correct`, `count`, `interval`: of examples, by heads that did not learn from their piece (None without
     any); `another_day`: a lower bound of the accuracy on most other days; `confused`: class pairs with the share of
-    examples taken for each other; `noticed`: share of left-out classes called unknown, with interval (None for two
-    classes or too few examples); `advice`: sentences.
+    examples taken for each other; `noticed`: share of left-out classes called unknown, with interval (0: none can be,
+    None: two classes or too few examples); `advice`: sentences.
     """
     scores, truth, labels = taught.judged.scores, taught.truth, taught.labels
     seen, found, chance = ~np.isnan(scores[:, 0]), score(taught), 1 / len(labels)
@@ -64,9 +63,8 @@ def _advice(found: dict[str, Any], taught: Taught) -> list[str]:
         f"show more of {a} and {b}: {share:.0%} of them are taken for each other"
         for a, b, share in found["confused"][:3]
     ]
-    if found["noticed"] and found["noticed"][0] < NOTICED:
-        told = f"{found['noticed'][0]:.0%} of other things are called unknown"
-        said.append(f"show what else comes before the camera as a class of its own: {told}")
+    if found["noticed"] and not found["noticed"][0]:
+        said.append("show what else comes before the camera as a class of its own: these examples can't tell it")
     if not said and found["accuracy"] < ENOUGH:
         said.append("show more pieces of every class")
     return said or [DONE]

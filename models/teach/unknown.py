@@ -16,7 +16,9 @@ from spikesight.models.teach.head import Judged, Regression, folds
 
 SPHERE = 0.1  # shrinkage of the covariance towards a sphere, since examples are few
 ENOUGH = 20  # fewest held-out examples from which thresholds are set
-SHOWN, KEPT = 0.8, 0.95  # shares of known examples within the thresholds of surely known, and of known
+SHOWN, KEPT = 0.8, 0.95  # shares of known examples within the thresholds of surely known, and at least of known
+REFUSED = 0.6  # share of left-out examples that a line has to refuse; if none does, nothing is called unknown
+NO_LINE = 1e3  # spreads beyond any example
 LEAST = 1e-3  # smallest weight of a score, since its spread is divided by it
 FEWEST = 0.5  # active inputs a step below which there is nothing to see
 
@@ -58,7 +60,9 @@ def fit_unknown(
     mean, spread, ones = known.mean(0), np.maximum(known.std(0), 1e-6), np.ones(len(known))
     weights = separation(known, other)
     strange, stranger = (((scores - mean) / spread) @ weights for scores in (known, other))
-    shown, kept = (quantile(strange, ones, share) for share in (SHOWN, KEPT))
+    shown, near = (quantile(strange, ones, share) for share in (SHOWN, KEPT))
+    far = quantile(stranger, np.ones(len(stranger)), 1 - REFUSED)
+    kept = (near + far) / 2 if far > near else near + NO_LINE  # as wide of what is known as of what is not
     logits = judged.scores[seen] / judged.temperature
     temperature = fit_temperature(logits, labels[seen], ones, 1 / (len(ones) + 1))
     (far_mean, cold_mean), (far_spread, cold_spread) = mean, spread / weights

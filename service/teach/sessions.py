@@ -10,8 +10,9 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
+from spikesight.models.shipped import START
 from spikesight.models.teach.advice import report
-from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, gives_features
+from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner, backbone, gives_features
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.logs import log
 from spikesight.service.http.shares import OneByOne, Quota
@@ -25,7 +26,6 @@ FEW, SHARE = 3, 20  # a new head is learnt after FEW new examples, or 1 / SHARE 
 NOT_READY = "the session has no model yet: show examples of at least two classes"
 NOT_YET = {"accuracy": None, "advice": ["show examples of at least two classes"]}
 REPORTED = ("accuracy", "correct", "count", "interval", "another_day", "confused", "advice")
-NONE_FITS = "no model here can give features: start the service with one of events, such as nmnist"
 UNFIT = "that model cannot give features: name a spiking network that takes events"
 TOO_MANY = "too many teaching sessions of this address: end one first"
 UNKNOWN = "no teaching session of that id: begin one with POST /v1/teach; they end when they are not used for long"
@@ -101,16 +101,17 @@ class Learner:
 
 
 class TeachingSession:
-    """A client's teaching session with `features` as feature network. Created in the teaching thread, used in the loop.
+    """A client's teaching session on the network of `features` (None: START); created in the teaching thread, used in
+    the loop.
 
     `used`: when it was last taught, asked for or stepped, on time.monotonic(). `followers` are called with the state at
     every change, and with None at the end.
     """
 
-    def __init__(self, identity: str, features: Model, runtime: Runtime, turns: OneByOne) -> None:
-        network = features.classifier.network
+    def __init__(self, identity: str, features: Model | None, runtime: Runtime, turns: OneByOne) -> None:
+        network = features.classifier.network if features else backbone(START)
         assert isinstance(network, SpikingResNet)
-        self.id, self.features, self.used = identity, features.name, time.monotonic()
+        self.id, self.features, self.used = identity, features.name if features else START, time.monotonic()
         self.followers: set[Callable[[TeachingBody | None], None]] = set()
         self.saved: str | None = None
         self.turns = turns
@@ -213,17 +214,14 @@ class TeachingSessions:
         self.runtime.registry.add_unlisted(session.learner.model)
         return session
 
-    def _features(self, name: str | None) -> Model:
-        """Return the model whose network gives the features: by name, or the first that can."""
-        if name is not None:
-            model = self.runtime.registry.get(name)
-            if not gives_features(model.classifier.network, model.classifier.contract):
-                raise ServiceError(400, UNFIT)
-            return model
-        for model in self.runtime.registry.all():
-            if gives_features(model.classifier.network, model.classifier.contract):
-                return model
-        raise ServiceError(409, NONE_FITS)
+    def _features(self, name: str | None) -> Model | None:
+        """Return the model of this name, whose network gives the features; None for the one that ships for it."""
+        if name is None:
+            return None
+        model = self.runtime.registry.get(name)
+        if not gives_features(model.classifier.network, model.classifier.contract):
+            raise ServiceError(400, UNFIT)
+        return model
 
     def get(self, identity: str) -> TeachingSession:
         """Return a session by id. Raises ServiceError 404."""

@@ -23,7 +23,7 @@ from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingRes
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.neurons.layers import spikes_at_all
-from spikesight.models.shipped import find, shipped
+from spikesight.models.shipped import START, find, shipped
 from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import load_data
@@ -241,7 +241,7 @@ def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
 
 def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folder: Path) -> None:
     start = load_data(own(folder)).config.init_from
-    assert start in shipped()
+    assert start == START
     for settings in ({"network": "event-medium"}, {"beta": 0.9}, {"loss": "mean"}):
         assert with_network(own(folder, **settings), own=True, images=False).init_from is None, settings
     assert with_network(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"

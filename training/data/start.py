@@ -5,11 +5,11 @@ from pathlib import Path
 from typing import Any
 
 from spikesight.models.checkpoint import read_config
-from spikesight.models.shipped import shipped
+from spikesight.models.shipped import START, starts
 from spikesight.training.config import TrainConfig
 from spikesight.training.flags import from_mapping
 
-NETWORK, BACKBONE = "event-medium", "nmnist"
+NETWORK = "event-medium"
 BATCH = 64
 NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
 INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop")
@@ -26,14 +26,14 @@ def weights_path(text: str) -> Path:
 
     As everywhere a shipped name comes first: what lies here under that name is given as a path, ./nmnist.
     """
-    return shipped().get(text, Path(text))
+    return starts().get(text, Path(text))
 
 
 def name_of_start(config: TrainConfig) -> str:
     """Return in words whose weights a run starts from."""
     if not config.init_from:
         return "random weights"
-    return f"the shipped {config.init_from}" if config.init_from in shipped() else Path(config.init_from).name
+    return f"the shipped {config.init_from}" if config.init_from in starts() else Path(config.init_from).name
 
 
 def network_name(config: TrainConfig) -> str:
@@ -45,11 +45,11 @@ def with_network(config: TrainConfig, *, own: bool, images: bool) -> TrainConfig
     """Return the settings with network, neurons and input filled in.
 
     If no network is named, they are the `init_from` model's (its input not for `images`); settings that differ from
-    their defaults stay. A user's `own` recordings start from the shipped BACKBONE, unless the settings choose a
+    their defaults stay. A user's `own` recordings start from the shipped START, unless the settings choose a
     network, neurons or a loss.
     """
     if own and not (config.init_from or _changed(config, "network", "loss", *NEURONS)):
-        config = replace(config, init_from=BACKBONE)
+        config = replace(config, init_from=START)
         return replace(config, network=network_name(config))
     recipe = _recipe(config)
     if config.network or recipe.get("neuron") == "relu":  # an ANN gives its shape alone

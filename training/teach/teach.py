@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.recordings.format import path_of
 from spikesight.models.checkpoint import save
+from spikesight.models.shipped import START
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import FewShotLearner, Taught, backbone
 from spikesight.models.teach.head import folds
@@ -22,7 +23,7 @@ def teach(
     data: Path | str,
     to: Path | str,
     *,
-    features: str = "nmnist",
+    features: str = START,
     shots: int = 0,
     seed: int = 0,
     layout: str = "auto",

@@ -17,7 +17,7 @@ from spikesight.models.teach import advice
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
 from spikesight.models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
-from spikesight.models.teach.unknown import fit_unknown, separation
+from spikesight.models.teach.unknown import REFUSED, fit_unknown, separation
 from tests.support.inputs.data_sets import digit_events
 from tests.support.models import lively
 from tests.support.refusals import refusal
@@ -244,7 +244,7 @@ def test_the_score_counts_that_tells_left_out_classes(telling: str) -> None:
     assert found.interval[0] < 0.6, "four classes are few"
     again, labels = things(apart, seed=5)
     mine = known_of(found.detector, again, logits(labels, sure, 6))
-    assert 0.01 < (mine < KEPT).mean() < 0.12, "a twentieth of what is known"
+    assert (mine < KEPT).mean() < 0.12, "a twentieth of what is known at most"
     if telling == "distance":
         assert (known_of(found.detector, again[::-1] + 1, logits(labels, sure, 7)) < KEPT).all()
     else:
@@ -255,7 +255,20 @@ def test_classes_that_are_alike_are_not_noticed() -> None:
     roots, labels = things(0.0)
     found = fitted(roots, labels, np.arange(200), logits(labels, 0.0), logits(labels, 0.0, 2))
     assert found is not None
-    assert found.noticed < 0.2
+    assert found.noticed == 0
+    far = known_of(found.detector, roots + 1, logits(labels, 0.0, 3))
+    assert (far >= KEPT).all(), "what can't be told is not called unknown"
+
+
+def test_the_line_leaves_room_for_another_day() -> None:
+    """It lies amid what is known and what is left out, so known things that look a little otherwise stay known."""
+    roots, labels = things(2.0)
+    found = fitted(roots, labels, np.arange(200), logits(labels, 5.0), logits((labels + 1) % THINGS, 0.0))
+    assert found is not None
+    assert found.noticed >= REFUSED
+    again, labels = things(2.0, seed=5)
+    paler = known_of(found.detector, again, logits(labels, 4.0, 6))
+    assert (paler >= KEPT).mean() > 0.9
 
 
 def test_too_few_examples_tell_nothing() -> None:
@@ -308,8 +321,8 @@ def test_how_many_other_things_are_noticed() -> None:
     told = report(taught(truth, truth, noticed=2 / 3))
     assert told["noticed"] == [2 / 3, *interval(2, 3)]
     assert told["advice"] == [advice.DONE]
-    (few,) = report(taught(truth, truth, noticed=0.3))["advice"]
-    assert few.endswith("30% of other things are called unknown")
+    (none,) = report(taught(truth, truth, noticed=0.0))["advice"]
+    assert "class of its own" in none
 
 
 def test_pairs_that_are_taken_for_each_other_the_worst_first() -> None:

@@ -75,7 +75,7 @@ def client(port: int) -> Client:
 
 @pytest.fixture
 def session(client: Client) -> Iterator[RemoteTeaching]:
-    with client.teach() as session:
+    with client.teach("tiny") as session:
         yield session
 
 

@@ -19,6 +19,7 @@ from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.models.classifier import Classifier
+from spikesight.models.shipped import START
 from spikesight.service.api import create_app
 from spikesight.service.client import (
     Bad,
@@ -49,7 +50,7 @@ def test_a_session_learns_from_files_and_serves_what_it_learnt(
     client: Client, session: RemoteTeaching, record: Record
 ) -> None:
     begun = session.state()
-    assert (begun.features, begun.ready, begun.classes) == ("tiny", False, []), "the first that gives features"
+    assert (begun.features, begun.ready, begun.classes) == ("tiny", False, [])
     assert client.predict(record("lying", 9), model=session.id).label == "untaught"
     given = session.show("lying", record("lying", 0))
     assert len(given.taken) == 4
@@ -210,6 +211,11 @@ def test_hostile_bodies_leave_the_session_as_it_was(session: RemoteTeaching, bod
 @pytest.mark.parametrize(("features", "status"), [("pixels", 400), ("nothing", 404), ("../tiny", 404)])
 def test_what_cannot_be_learnt_on_is_refused(client: Client, features: str, status: int) -> None:
     assert refused(client.teach, features)[0] == status
+
+
+def test_without_a_name_it_is_the_network_that_ships_for_it(client: Client) -> None:
+    with client.teach() as session:
+        assert session.state().features == START
 
 
 @pytest.mark.attack("teaching", "a small recording of many minutes", "413 above the limit of steps")

@@ -41,7 +41,7 @@ export class Teach extends OneStream {
 
   /** The session's state; begins a session when first needed. */
   async needed() {
-    this.asked ??= calls.begin(state.chosenModel()?.contract.kind === "events" ? $("model").value : "", state.token());
+    this.asked ??= calls.begin(state.token());
     try {
       const body = await this.asked;
       if (!this.session) this.update(body);

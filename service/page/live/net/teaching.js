@@ -5,12 +5,8 @@ import { call, upload } from "./server.js";
 const at = (id, below = "", query = {}) => `v1/teach/${id}${below}${Object.keys(query).length ? `?${new URLSearchParams(query)}` : ""}`;
 const json = (response) => response.json();
 
-/** Begin a session on this model's network, or if it cannot give features on the first that can. */
-export const begin = (features, token) =>
-  call(`v1/teach${features ? `?${new URLSearchParams({ features })}` : ""}`, token, "POST").then(json, (error) => {
-    if (error.status !== 400) throw error;
-    return call("v1/teach", token, "POST").then(json);
-  });
+/** Begin a session on the network that ships for it. */
+export const begin = (token) => call("v1/teach", token, "POST").then(json);
 
 /** The session's state once all examples are learnt. */
 export const settled = (id, token) => call(at(id, "", { wait: "1" }), token).then(json);
