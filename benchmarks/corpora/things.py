@@ -33,6 +33,7 @@ from spikesight.encoders.events import Events, make_events
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.roi.alignment import aligned, steps_of
 from spikesight.models.checkpoint import load, save
+from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import LEAST_RATE, in_places
 from spikesight.models.neurons.layers import Neuron
@@ -245,19 +246,19 @@ def train(args: argparse.Namespace) -> None:
     network.load_state_dict(average)
     after = asked(rates, choosing)
     print(f"held out, one shot and {LOOKS}: {after}")
-    made = {"recipe": card.training["recipe"] | {"data": "things"}, "steps": step, "seed": args.seed}
-    save(
-        args.to,
-        network,
-        replace(
-            card,
-            training=made,
-            metrics={"held_out": after, "held_out_before": before},
-            novelty=None,
-            conformal=None,
-            view=None,
-        ),
-    )
+    figures = {"held_out_one_shot_and_four": after, "of_the_start": before}
+    write(network, card, {"steps": step, "seed": args.seed}, figures, args.to)
+
+
+def write(network: SpikingResNet, card: Card, made: dict[str, Any], figures: dict[str, Any], to: Path) -> None:
+    """Save the network without a read-out of its own: it has one class, and is there to be started from."""
+    shipped = SpikingResNet(replace(network.config, classes=1))
+    kept = {key: tensor for key, tensor in network.state_dict().items() if not key.startswith("readout.")}
+    shipped.load_state_dict(kept, strict=False)
+    nn.init.zeros_(shipped.readout.weight)
+    contract = replace(card.contract, still="plain", window="")
+    training = {"recipe": card.training["recipe"] | {"data": "things", "name": "things"}, **made}
+    save(to, shipped, Card(contract, ("thing",), training, figures))
 
 
 @torch.no_grad()
