@@ -13,11 +13,10 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.novelty import KEPT, NoveltyDetector
 from spikesight.models.statistics import fit_temperature, interval
-from spikesight.models.teach import advice
 from spikesight.models.teach.advice import report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
-from spikesight.models.teach.head import FOLDS, UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
-from spikesight.models.teach.unknown import REFUSED, fit_unknown, separation
+from spikesight.models.teach.head import UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
+from spikesight.models.teach.unknown import REFUSED, fit_unknown
 from tests.support.inputs.data_sets import digit_events
 from tests.support.models import lively
 from tests.support.refusals import refusal
@@ -85,16 +84,6 @@ def test_a_taught_model_runs_at_shorter_bins() -> None:
         found = fine.predict_events(again, shown.sensor)  # as a stream
         assert found[-1].label == label
         assert 200 <= len(found) <= 241
-
-
-def test_varied_copies_are_learnt_with_an_example() -> None:
-    made = lesson(count=4, copies=3)
-    first = made.shown[0].features
-    assert first.shape[0] == len(np.unique(first, axis=0)) == 4
-    assert np.allclose(first[0], lesson(count=1).shown[0].features[0])
-    taught = made.learn()
-    assert taught.judged.scores.shape == (8, 2), "copies are not judged"
-    assert (taught.judged.scores.argmax(1) == taught.truth).all()
 
 
 def test_what_cannot_be_taught_is_refused() -> None:
@@ -201,12 +190,6 @@ def test_a_temperature_is_fitted_on_two_judged_examples_a_class_or_more(count: i
     assert (told.temperature != UNJUDGED_TEMPERATURE) == judged
 
 
-def test_pieces_of_a_class_take_turns_in_the_folds() -> None:
-    labels, pieces = np.r_[np.zeros(24, int), 1, 1, 1, 2], np.r_[np.arange(12).repeat(2), 90, 91, 90, 92]
-    assert FOLDS == 10
-    assert folds(labels, pieces).tolist() == [*(np.arange(12).repeat(2) % 10), 0, 1, 0, -1]
-
-
 THINGS, S = 4, 6
 
 
@@ -280,14 +263,6 @@ def test_too_few_examples_tell_nothing() -> None:
     assert fitted(0 * roots, labels, np.arange(200), *given) is None, "all alike"
 
 
-def test_scores_count_by_how_much_better_than_chance_they_tell() -> None:
-    known = np.array([[1.0, 1, 5], [2, 2, 6]])
-    other = np.array([[3.0, 2, 1], [4, 3, 2]])
-    assert separation(known, other)[:2].tolist() == [1.0, 0.75], "larger in four and in three of four pairs, one a tie"
-    assert 0 < separation(known, other)[2] < 0.01, "the wrong way round"
-    assert separation(known, known - 9)[0] == 1.0, "none tells: the distance"
-
-
 K = 3
 
 
@@ -313,22 +288,3 @@ def test_another_day_is_between_chance_and_what_is_certain() -> None:
         bounds.append(told["another_day"])
         assert 1 / K <= told["another_day"] <= max(1 / K, told["interval"][0])
     assert bounds[0] == 1 / K < bounds[1] < bounds[2] < bounds[3]
-
-
-def test_how_many_other_things_are_noticed() -> None:
-    truth = [0, 1, 2] * 4
-    assert report(taught(truth, truth))["noticed"] is None
-    told = report(taught(truth, truth, noticed=2 / 3))
-    assert told["noticed"] == [2 / 3, *interval(2, 3)]
-    assert told["advice"] == [advice.DONE]
-    (none,) = report(taught(truth, truth, noticed=0.0))["advice"]
-    assert "class of its own" in none
-
-
-def test_pairs_that_are_taken_for_each_other_the_worst_first() -> None:
-    truth = [0] * 20 + [1] * 20 + [2] * 20
-    chosen = [0] * 19 + [1] + [1] * 19 + [0] + [2] * 16 + [1] * 4
-    confused = report(taught(chosen, truth))["confused"]
-    assert confused == [["key", "pen", 4 / 40], ["cup", "key", 2 / 40]]
-    chosen[19] = 0
-    assert report(taught(chosen, truth))["confused"] == [["key", "pen", 4 / 40]], "one of forty is below a twentieth"
