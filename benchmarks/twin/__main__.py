@@ -102,8 +102,13 @@ def ask(data: Data, to: Path, count: int) -> None:
     for name, of in found.items():
         report.row(TWINS[name].words, *(float(100 * share) for share in np.mean([one["by_time"] for one in of], 0)))
     operations({name: [one["costs"] for one in of] for name, of in found.items()}, to)
+
+
+def time_them(data: Data, to: Path) -> None:
+    """Add the table of times of a window: of the first seed's twins, before a test recording of each digit."""
+    first = {name: trained(name, 0, data.config, to) for name in TWINS if (to / f"{name}-0" / METRICS).exists()}
     report.table("a window on one core, ms", "twin and program", "ms")
-    for what, ms in times({name: trained(name, 0, config, to) for name in found}, asked[0]).items():
+    for what, ms in times(first, next(real(Path(data.config.root), data.contract))).items():
         name, _, program = what.partition(": ")
         report.row(f"{TWINS[name].words}: {program}", ms)
 
@@ -154,6 +159,8 @@ def main(argv: Sequence[str]) -> None:
     train(data, args.to, args.seeds, args.only)
     if not args.train:
         ask(data, args.to, args.count)
+        report.write("twin", args.json)
+        time_them(data, args.to)
         report.write("twin", args.json)
 
 
