@@ -285,11 +285,15 @@ def right(row: dict[str, Any]) -> str:
     return f"{100 * figures['accuracy']:.2f} ({low} to {high})"
 
 
+LEFT_OUT = ("parts: plif", "parts: ann-frame", "parts: ann-frames")
+"""Rows at a learning rate that is too low, which results.csv has."""
+
+
 def board(*sets: str) -> Iterator[str]:
     """Rows of the board, by the names of their sets."""
     yield from head("row", "what", "best guess right, %", "windows", "uJ, counted")
     for row in read_board(BOARD)["rows"]:
-        if row["figures"] and row["name"].partition(":")[0] in sets:
+        if row["figures"] and row["name"].partition(":")[0] in sets and row["name"] not in LEFT_OUT:
             joules = row["figures"].get("microjoules")
             cost = "" if joules is None else f"{joules:.3g}"
             yield line(row["name"], row["about"], right(row), row["figures"]["count"], cost)
@@ -331,6 +335,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "unknown": unknown,
     "any-motion": any_motion,
     "speed": speed,
+    "twins": twins,
     "parts": partial(board, "parts"),
     "others": partial(board, "motions", "signs", "emulated-days", "mnist"),
     "differences": differences,
