@@ -239,28 +239,35 @@ ASKED = (
 
 
 def twins() -> Iterator[str]:
-    """One network trained as SNN and as ANN: right answers, what is told apart, operations and time."""
-    tables = {table["title"]: table["rows"] for _, table in measured("twin")}
-    yield from head("what", "SNN", "ANN, ten frames", "SNN ahead", "ANN, one frame", "SNN ahead", "kernel", "ridge")
-    rows: dict[str, dict[str, list[Any]]] = {}
-    for what, name, *figures in tables["right, %"]:
-        rows.setdefault(what, {})[name] = figures
-    for what, found in ((what, rows[what]) for what in ASKED if what in rows):
-        cells = {name: f"{one[2]:.1f}±{one[3]:.1f}" for name, one in found.items()}
-        ahead = ("{:+.1f} ({:+.1f} to {:+.1f})".format(*found[name][4:]) for name in TWINS[1:])
-        pairs_of = [cell for both in zip((cells[name] for name in TWINS[1:]), ahead) for cell in both]
-        yield line(what, cells[TWINS[0]], *pairs_of, *(cells.get(name, "") for name in COUNTS))
+    """One network trained as SNN and as ANN, long and shortly: right answers, operations and time."""
+    long, short = ({table["title"]: table["rows"] for _, table in measured(name)} for name in ("twinlong", "twin"))
+    yield from head(
+        "what", "SNN, 6,000 steps", "ANN, ten frames, 3,000", "SNN ahead", "ANN, one frame, 3,000", "SNN ahead",
+        "250 steps: SNN", "ANN, ten", "ANN, one", "kernel", "ridge",
+    )  # fmt: skip
+    both = []
+    for tables in (long, short):
+        rows: dict[str, dict[str, list[Any]]] = {}
+        for what, name, *figures in tables["right, %"]:
+            rows.setdefault(what, {})[name] = figures
+        both.append(rows)
+    for what in ASKED:
+        far, near = (rows[what] for rows in both)
+        gaps = ["{:+.1f} ({:+.1f} to {:+.1f})".format(*far[name][4:]) for name in TWINS[1:]]
+        snn, ten, one = (f"{far[name][2]:.1f}" for name in TWINS)
+        spread = [f"{near[n][2]:.1f}±{near[n][3]:.1f}" if n in near else "" for n in (*TWINS, *COUNTS)]
+        yield line(what, snn, ten, gaps[0], one, gaps[1], *spread)
     for ms in (31, 93, 155):
-        snn, *anns = (f"{row[ms // 31]:.1f}" for row in tables[SEEN])
-        yield line(f"N-MNIST, first {ms} ms", snn, anns[0], "", anns[1], "", "", "")
+        far, near = ([f"{row[ms // 31]:.1f}" for row in tables[SEEN]] for tables in (long, short))
+        yield line(f"N-MNIST, first {ms} ms", far[0], far[1], "", far[2], "", *near, "", "")
     for n, what in enumerate(("M multiply-adds", "M additions", "M multiply-adds if dense", "uJ, counted"), 1):
-        snn, *anns = (f"{row[n] / (1 if n == 4 else 1e6):.3g}" for row in tables[OPERATIONS])
-        yield line(what, snn, anns[0], "", anns[1], "", "", "")
-    spent = dict(tables["a window on one core, ms"])
+        far, near = ([f"{row[n] / (1 if n == 4 else 1e6):.3g}" for row in t[OPERATIONS]] for t in (long, short))
+        yield line(what, far[0], far[1], "", far[2], "", *near, "", "")
+    spent = dict(long["a window on one core, ms"])
     for program in ("our engine", "PyTorch", "ONNX Runtime", "ONNX Runtime int8"):
         found = (spent.get(f"{name}: {program}") for name in TWINS)
-        snn, *anns = ("" if one is None else f"{one:.2g}" for one in found)
-        yield line(f"ms, {program}", snn, anns[0], "", anns[1], "", "", "")
+        snn, ten, one = ("" if ms is None else f"{ms:.2g}" for ms in found)
+        yield line(f"ms, {program}", snn, ten, "", one, "", *[""] * 5)
 
 
 SEEN, OPERATIONS = "accuracy by time seen, N-MNIST, %", "a window of N-MNIST: operations"
