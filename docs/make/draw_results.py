@@ -1,5 +1,5 @@
 """Draw the pictures of docs/results/results.md from training/results/ and benchmarks/results/:
-accuracy against operations, and time against the firing rate for several programs.
+accuracy against operations, time against the firing rate for several programs, and the twins' accuracy by time seen.
 
 python docs/make/draw_results.py
 
@@ -78,6 +78,13 @@ def _tables(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
             yield int(fires[1]), {row[0]: row[1] for row in table["rows"]}
 
 
+def twins() -> dict[str, list[float]]:
+    """Return the accuracy in per cent after each bin of 31 ms, by form of the network."""
+    (path,) = (ROOT / "benchmarks" / "results").glob("twinlong-*.json")
+    (table,) = (one for one in json.loads(path.read_text())["tables"] if one["title"].startswith("accuracy by time"))
+    return {row[0]: row[1:] for row in table["rows"]}
+
+
 def digest(numbers: object) -> str:
     """Return a hash of the numbers in a picture."""
     return hashlib.sha256(json.dumps(numbers).encode()).hexdigest()
@@ -110,6 +117,15 @@ def draw_times(axes: Any, machine: str) -> None:
     axes.grid(alpha=0.3)
 
 
+def draw_twins(axes: Any) -> None:
+    """Plot accuracy against the time seen."""
+    for (name, shares), colour in zip(twins().items(), COLOURS, strict=False):
+        axes.plot([31 * (n + 1) for n in range(len(shares))], shares, marker=".", color=colour, label=name)
+    axes.set(xlabel="N-MNIST: time seen, ms", ylabel="best guess right, %")
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
 def main() -> None:
     import matplotlib as mpl
 
@@ -125,6 +141,9 @@ def main() -> None:
     both[0].set_ylabel("ResNet-18, T = 4, 224 x 224: ms, one thread")
     figure.legend(*both[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(PICTURES / "speed.png", dpi=100, metadata={"Numbers": digest(times())})
+    figure, axes = plt.subplots(figsize=(5.5, 3), layout="constrained")
+    draw_twins(axes)
+    figure.savefig(PICTURES / "twins.png", dpi=100, metadata={"Numbers": digest(twins())})
 
 
 if __name__ == "__main__":

@@ -43,11 +43,6 @@ RUNS = (
     ("the same network as an ANN", "cifar-ann", "cifar_ann"),
 )
 """Rows of trainings that are not shipped: what, folder of training/results/, recipe."""
-DIGITS = (
-    ("an ANN of the same shape on one frame, from 800 recordings", "nmnist-ann-frame"),
-    ("the same on ten frames", "nmnist-ann-frames"),
-)
-"""Rows of recorded.json about the digit model: what, and name there."""
 
 
 class Speed(NamedTuple):
@@ -133,9 +128,7 @@ def digits() -> Iterator[str]:
     rows = [row for row in read_board(BOARD)["rows"] if row["figures"]]
     for row in (row for row in rows if row["name"].startswith("nmnist:")):
         yield line(row["name"].removeprefix("nmnist: "), shown(row), percent(*counts(row["figures"])))
-    stream, recorded = results("nmnist/result.json")["stream"], results("recorded.json")
-    for what, name in DIGITS:
-        yield line(what, "", percent(recorded[name]["correct"][0], recorded[name]["images"]))
+    stream = results("nmnist/result.json")["stream"]
     carried = round(stream["carried"] * stream["count"])
     yield line("nmnist, all recordings as one stream that is never reset", "", percent(carried, stream["count"]))
     yield line("nmnist, five *emulated* other cameras, 50 recordings each", "", percent(*emulated()))
@@ -284,6 +277,51 @@ def in_films() -> Iterator[str]:
         yield line(what, of["events"], of["frames"])
 
 
+TWINS = ("SNN (LIF), ten frames", "ANN (ReLU), ten frames", "ANN (ReLU), one frame")
+SHORT = (*TWINS[:2], "RBF kernel on log counts")
+"""Columns of the table of twins, as benchmarks/twin names them: of long runs, of short ones."""
+ASKED = (
+    "N-MNIST", "N-MNIST, noise 20 Hz a pixel", "N-MNIST, speed 4 times", "MNIST-DVS, on its box",
+    "made, motions of the training", "made, OpenCV's print", "no digit, told from digits (AUROC)",
+    "signed words, 5 a class", "two things, day 1 to 2, 5 a class", "MNIST-DVS, 1 a class",
+)  # fmt: skip
+"""Its rows; the file has more."""
+
+
+def twins() -> Iterator[str]:
+    """One network trained as SNN and as ANN, long and shortly: right answers, operations and time."""
+    long, short = ({table["title"]: table["rows"] for _, table in measured(name)} for name in ("twinlong", "twin"))
+    yield from head(
+        "what", "SNN, 6,000 steps", "ANN, ten frames, 3,000", "ANN, one frame, 3,000", "250 steps: SNN", "ANN, ten",
+        "kernel",
+    )  # fmt: skip
+    both = []
+    for tables in (long, short):
+        rows: dict[str, dict[str, list[Any]]] = {}
+        for what, name, *figures in tables["right, %"]:
+            rows.setdefault(what, {})[name] = figures
+        both.append(rows)
+    for what in ASKED:
+        far, near = (rows[what] for rows in both)
+        gaps = ["{2:.1f}, {4:+.1f} ({5:+.1f} to {6:+.1f})".format(*far[name]) for name in TWINS[1:]]
+        spread = [f"{near[n][2]:.1f}±{near[n][3]:.1f}" if n in near else "" for n in SHORT]
+        yield line(what, f"{far[TWINS[0]][2]:.1f}", *gaps, *spread)
+    for ms in (31, 93):
+        far, near = ([f"{row[ms // 31]:.1f}" for row in tables[SEEN]] for tables in (long, short))
+        yield line(f"N-MNIST, first {ms} ms", *far, *near[:2], "")
+    for n, what in enumerate(("M multiply-adds", "M additions", "", "uJ, counted"), 1):
+        far, near = ([f"{row[n] / (1 if n == 4 else 1e6):.3g}" for row in t[OPERATIONS]] for t in (long, short))
+        if what:
+            yield line(what, *far, *near[:2], "")
+    spent = dict(long["a window on one core, ms"])
+    for program in ("our engine", "PyTorch", "ONNX Runtime", "ONNX Runtime int8"):
+        found = (spent.get(f"{name}: {program}") for name in TWINS)
+        yield line(f"ms, {program}", *("" if ms is None else f"{ms:.2g}" for ms in found), "", "", "")
+
+
+SEEN, OPERATIONS = "accuracy by time seen, N-MNIST, %", "a window of N-MNIST: operations"
+
+
 def speed() -> Iterator[str]:
     """Ratios of time, each from one run; above 1 the first is faster."""
     yield from head("times as fast", *MACHINES)
@@ -306,6 +344,8 @@ def right(row: dict[str, Any]) -> str:
 IN_CSV_ALONE = (
     "parts: spiking", "parts: plif", "parts: ann-frame", "parts: ann-frames", "motions: ridge", "signs: ridge",
     "emulated-days: 1 to 2, ridge", "emulated-days: 2 to 1, ridge", "mnist: mnist-ann in int8 by OpenVINO",
+    "mnist: STDP, 10,000 images", "mnist: ridge, 5,000 images", "motions: head", "emulated-days: 1 to 2, head",
+    "emulated-days: 1 to 2, RBF kernel", "emulated-days: 2 to 1, head", "emulated-days: 2 to 1, RBF kernel",
 )  # fmt: skip
 
 
@@ -357,6 +397,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "any-motion": any_motion,
     "films": in_films,
     "speed": speed,
+    "twins": twins,
     "parts": partial(board, "parts"),
     "others": partial(board, "motions", "signs", "emulated-days", "mnist"),
     "differences": differences,
