@@ -270,7 +270,7 @@ def tell(command: str, one: Own, shots: int, found: list[Answers]) -> None:
     ours, kernel, ridge = (np.array([each.right[name] for each in found]) for name in (OURS, KERNEL, RIDGE))
     told = np.array([each.estimate for each in found])
     close = int((abs(told - ours) <= CLOSE).sum())
-    holds = sum(each.interval[0] <= right <= each.interval[1] for each, right in zip(found, ours))
+    holds = int(sum(each.interval[0] <= right <= each.interval[1] for each, right in zip(found, ours)))
     spread = float(ours.std(ddof=1)) if len(ours) > 1 else 0.0
     unknown, refused = (100 * float(np.mean(of)) for of in zip(*((each.unknown, each.refused) for each in found)))
     what = f"{one.name}, {shots or 'all'} a class"
