@@ -33,6 +33,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.novelty.score import KEPT
+from spikesight.models.shipped import START
 from spikesight.models.teach.advice import report as report_of
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, Taught, backbone
 from spikesight.models.teach.unknown import REFUSED
@@ -293,7 +294,7 @@ def main(argv: Sequence[str]) -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--root", type=Path, default=Path("data"), help="where sign, two_days, mnist_dvs, nmnist lie")
     parser.add_argument("--folder", type=Path, default=Path("runs/own"), help="of recordings that are made")
-    parser.add_argument("--features", nargs="+", default=["nmnist"], help="networks to start from")
+    parser.add_argument("--features", nargs="+", default=[START, "nmnist"], help="networks to start from")
     parser.add_argument("--only", default="", help="sets whose name holds this")
     parser.add_argument("--draws", type=int, default=10, help="at most so many of each row")
     parser.add_argument("--choosing", action="store_true", help="the sets on which networks are chosen")
