@@ -1,7 +1,7 @@
 """How well a stranger's own recordings are learnt: one table of commands, sets, kernel machines and estimates.
 
     python -m benchmarks.own --root DATA --folder runs/own                          what `teach` gives
-    python -m benchmarks.own --root DATA --folder runs/own --trained                `train-dvs`, too (long)
+    python -m benchmarks.own --root DATA --folder runs/own --trained                what `train-dvs` gives, alone
     python -m benchmarks.own --root DATA --folder runs/own --choosing --features A B
 
 A row is a set and a number of examples: the mean over draws of examples (or of days). Ridge regression and the kernel
@@ -13,7 +13,7 @@ import argparse
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,11 +32,15 @@ from benchmarks.real_input.near import GREEK_CYRILLIC, PICTOGRAMS
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.files import write_recording
+from spikesight.encoders.roi.alignment import aligned, steps_of
+from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.novelty import UNKNOWN
 from spikesight.models.novelty.score import KEPT
 from spikesight.models.shipped import START
 from spikesight.models.teach.advice import report as report_of
-from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, Taught, backbone
+from spikesight.models.teach.few_shot import SIDE, EmbeddedExample, Example, FewShotLearner, Taught, backbone
 from spikesight.models.teach.unknown import REFUSED
+from spikesight.training.data import read_item
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import log_counts, predictions
 from spikesight.training.teach.examples import Plan, copies_for, plan, read_examples
@@ -62,6 +66,7 @@ class Own:
     shots: tuple[int, ...]  # examples of each class; 0: all
     window_ms: int = 0
     draws: int = 10
+    whole: tuple[int, ...] = ()  # recordings of each class that `train-dvs` learns; 0: all
 
     def plans(self, shots: int, draw: int) -> tuple[Plan, Plan]:
         """Return (what is learnt from, what is asked)."""
@@ -115,7 +120,7 @@ def days(folder: Path, things: dict[str, NDArray[np.float32]], seed: int) -> tup
 
 def both_ways(name: str, made: tuple[Path, Path]) -> Iterator[Own]:
     for way, (learn, ask) in (("1 to 2", made), ("2 to 1", made[::-1])):
-        yield Own(f"{name}, day {way}", "1, asked on another", learn, ask, (10, 0), WINDOW_MS, 3)
+        yield Own(f"{name}, day {way}", "1, asked on another", learn, ask, (10, 0), WINDOW_MS, 3, (0,))
 
 
 def emulated(args: argparse.Namespace, part: str, seeds: Sequence[int]) -> Iterator[Own]:
@@ -133,9 +138,9 @@ def kept_back(args: argparse.Namespace) -> Iterator[Own]:
     root: Path = args.root
     made = root / "two_days" / "day1", root / "two_days" / "day2"
     yield from both_ways("two real things", made)
-    yield Own("MNIST-DVS, real", "1", root / "mnist_dvs", None, (1,), 200)
-    yield Own("signed words, real", "1", root / "sign" / "train", root / "sign" / "test", (5, 0))
-    yield Own("N-MNIST, real", "1", root / "nmnist" / "Train", root / "nmnist" / "Test", (5, 20), 0, 3)
+    yield Own("MNIST-DVS, real", "1", root / "mnist_dvs", None, (1,), 200, whole=(1,))
+    yield Own("signed words, real", "1", root / "sign" / "train", root / "sign" / "test", (5, 0), whole=(5,))
+    yield Own("N-MNIST, real", "1", root / "nmnist" / "Train", root / "nmnist" / "Test", (5, 20), 0, 3, (20,))
     yield from emulated(args, "test", (0, 1, 2))
 
 
@@ -253,17 +258,71 @@ def pairs(args: argparse.Namespace, features: str) -> None:
         print(f"with a line {line.mean():.2f}: taught, unknown {taught_:.3f}; untaught, unknown {untaught:.3f}")
 
 
-def trained(one: Own, draw: int, args: argparse.Namespace) -> Answers:
-    """Run `train-dvs` on the folder with the draw as its seed, and `evaluate` what it makes."""
+def drawn(one: Own, shots: int, draw: int, folder: Path) -> tuple[Path, Path]:
+    """Return (folder to learn from, folder to ask): of whole recordings, `shots` of each class are drawn as links, and
+    of a single pool the others are asked.
+    """
+    if not shots:
+        assert one.ask is not None
+        return one.learn, one.ask
+    parts, random = (folder / "learn", folder / "ask"), np.random.default_rng(draw)
+    for of_class in sorted(path for path in one.learn.iterdir() if path.is_dir()):
+        files = sorted(of_class.iterdir())
+        order = random.permutation(len(files))
+        for part, rows in zip(parts, (order[:shots], order[shots:])):
+            to = part / of_class.name
+            to.mkdir(parents=True, exist_ok=True)
+            for row in rows:
+                (to / files[row].name).unlink(missing_ok=True)
+                (to / files[row].name).symlink_to(files[row].resolve())
+    return parts[0], one.ask or parts[1]
+
+
+def trained(one: Own, shots: int, draw: int, args: argparse.Namespace) -> tuple[Answers, str]:
+    """Run `train-dvs` on the recordings of a draw, with the draw as its seed, and ask what it makes, and the machines,
+    about the examples of the others; return the answers, and what the model is in words.
+    """
     folder = args.folder / "runs"
-    words = ["train", "--data", str(one.learn), "--output", str(folder), "--cache", str(folder / "cache")]
+    learn, ask = drawn(one, shots, draw, folder / f"{one.name}, {shots}, {draw}")
     window = ["--window-ms", str(one.window_ms)] if one.window_ms else []
-    made = json.loads(two_days.command(*words, *window, "--seed", str(draw), "--json"))
-    found = json.loads(two_days.command("evaluate", f"{made['run']}/model", str(one.ask), "--json"))
-    test, guess = made["test"], found["best_guess"]
-    unknown = guess["accuracy"] - found["right"]["accuracy"]
-    right = {OURS: guess["accuracy"], KERNEL: float("nan"), RIDGE: float("nan")}
-    return Answers(guess["count"], right, unknown, float("nan"), test["accuracy"], tuple(test["interval"]))
+    words = ["--output", str(folder), "--cache", str(folder / "cache"), "--minutes", str(args.minutes), *window]
+    made = json.loads(two_days.command("train", "--data", str(learn), *words, "--seed", str(draw), "--json"))
+    classifier = Classifier.load(Path(made["run"]) / "model")
+    learnt, asked = (plan(of, window_ms=one.window_ms) for of in (learn, ask))
+    truth = np.array([item.label for item in asked.items])
+    answers = [
+        Stepper(classifier).verdict(classifier.event_inputs(*read_item(item))).prediction for item in asked.items
+    ]
+    counts = [np.stack([log_counts_of(example, learnt) for example in read_examples(of)]) for of in (learnt, asked)]
+    machines = predictions(counts[0], np.array([item.label for item in learnt.items]), counts[1])
+    right = {OURS: float(np.mean([answer.index == k for answer, k in zip(answers, truth)]))}
+    right |= {name: float((chosen == truth).mean()) for name, chosen in machines.items()}
+    unknown = float(np.mean([answer.label == UNKNOWN for answer in answers]))
+    low, high = made["test"]["interval"]
+    found = Answers(len(truth), right, unknown, float("nan"), made["test"]["accuracy"], (low, high))
+    return found, made["made"]
+
+
+def log_counts_of(example: Example, of: Plan) -> NDArray[np.float32]:
+    """Return what the machines see of an example, [F]: its events aligned as the network sees them."""
+    events = aligned(example.events, (SIDE, SIDE), of.steps * of.bin_us)
+    return log_counts(steps_of(events, (SIDE, SIDE), of.bin_us, of.steps)[None])[0]
+
+
+def tell_trained(args: argparse.Namespace) -> None:
+    """Tell what `train-dvs` gives on each set; made pairs of days are one."""
+    runs = dict[str, list[tuple[Own, int, int]]]()
+    for one in kept_back(args):
+        what, *made = one.name.split(", emulated")
+        for shots in one.whole:
+            runs.setdefault(what + ", emulated days" * len(made), []).extend(
+                (one, shots, draw) for draw in range(1 if made else min(3, args.draws))
+            )
+    for what, of in runs.items():
+        if args.only in what:
+            found, made = zip(*(trained(*run, args) for run in with_progress(of, what, "run")))
+            only = sum(one.startswith("head only") for one in made)
+            tell(f"train-dvs, {only} of {len(of)} head only", replace(of[0][0], name=what), of[0][1], list(found))
 
 
 def tell(command: str, one: Own, shots: int, found: list[Answers]) -> None:
@@ -300,14 +359,21 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--choosing", action="store_true", help="the sets on which networks are chosen")
     parser.add_argument("--pairs", type=int, default=0, help="made pairs of days: what becomes of heads there, alone")
     parser.add_argument("--pictures", type=Path, help="of pairs: folder of photographs, .jpg")
-    parser.add_argument("--trained", action="store_true", help="train-dvs, too, where other recordings are asked")
+    parser.add_argument("--trained", action="store_true", help="train-dvs in place of teach, at most three draws")
+    parser.add_argument("--minutes", type=float, default=2.0, help="of each training")
     args: argparse.Namespace = parser.parse_args(argv)
     if args.pairs:
         for features in args.features:
             pairs(args, features)
         return
-    report.table("own recordings, %" + ", choosing" * args.choosing, "command", "set", "sessions", *COLUMNS)
+    name = "trained" if args.trained else "own" + "-choosing" * args.choosing
+    title = "own recordings, %" + ", trained" * args.trained + ", choosing" * args.choosing
+    report.table(title, "command", "set", "sessions", *COLUMNS)
     print("| command | set | draws | ours | kernel | ridge | ahead, behind | unknown | estimate, within 5, holds |")
+    if args.trained:
+        tell_trained(args)
+        report.write(name, args.json)
+        return
     sets: Callable[[argparse.Namespace], Iterator[Own]] = choosing if args.choosing else kept_back
     for one in (one for one in sets(args) if args.only in one.name):
         for shots in one.shots:
@@ -315,9 +381,7 @@ def main(argv: Sequence[str]) -> None:
             for features in args.features:
                 found = [taught(one, shots, draw, features) for draw in with_progress(draws, one.name, "draw")]
                 tell(f"teach ({Path(features).name})", one, shots, found)
-        if args.trained and one.ask:
-            tell("train-dvs", one, 0, [trained(one, draw, args) for draw in range(3)])
-    report.write("own" + "-choosing" * args.choosing, args.json)
+    report.write(name, args.json)
 
 
 if __name__ == "__main__":

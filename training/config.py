@@ -14,7 +14,7 @@ UNSET: Any = None
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     (
-        "window_ms steps bin_us height width slope lr batch_size epoch_steps clip_norm",
+        "window_ms steps bin_us height width minutes lr batch_size epoch_steps clip_norm",
         "be positive",
         lambda value: value > 0,
     ),
@@ -69,19 +69,24 @@ class TrainConfig:
     neuron: Annotated[str, "neuron: lif, if, plif, clif or psn; relu: an ANN"] = "lif"
     beta: Annotated[float, "share of the membrane that is left after a step"] = 0.5
     theta: Annotated[float, "firing threshold"] = 1.0
-    surrogate: Annotated[str, "surrogate gradient: arctan, fast_sigmoid, sigmoid, triangular or rectangular"] = "arctan"
-    slope: Annotated[float, "the surrogate's parameter; unset: its own default"] = UNSET
+    surrogate: Annotated[
+        str, "surrogate gradient: arctan, fast_sigmoid, sigmoid, triangular or rectangular; arctan:4 sets its parameter"
+    ] = "arctan"
     learn_beta: Annotated[bool, "PLIF: the leak is learnt, one a layer"] = False
     init_from: Annotated[
         str,
         "start from a model (folder or shipped name); unset: recordings of your own from the "
-        "shipped nmnist, unless --network, a neuron or a loss is named; all else from random weights",
+        "shipped things, unless --network, a neuron or a loss is named; all else from random weights",
     ] = UNSET
     epochs: Annotated[
         int,
         Section("batches"),
-        "passes over the training samples, or --epoch-steps each; unset: 30, or none where a head on the first weights "
-        "errs too rarely to tell that more is better",
+        "passes over the training samples, or --epoch-steps each; unset: 30, or what fits into --minutes, or none "
+        "where a head on the first weights errs too rarely to tell that more is better",
+    ] = UNSET
+    minutes: Annotated[
+        float,
+        "no epoch begins later, and as many are planned as fit; unset: 10 on from a model on recordings of your own",
     ] = UNSET
     epoch_steps: Annotated[int, "optimiser steps an epoch; unset: one pass, in a small folder of your own several"] = (
         UNSET

@@ -20,7 +20,8 @@ from spikesight.training.data.start import network_name
 def neuron_config(config: TrainConfig) -> NeuronConfig:
     """Return the neuron model that the settings ask for."""
     start = PRESETS.get(config.neuron) or NeuronConfig(kind=config.neuron)
-    options = {"surrogate": config.surrogate, "slope": config.slope, "theta": config.theta}
+    surrogate, _, slope = config.surrogate.partition(":")
+    options = {"surrogate": surrogate, "slope": float(slope) if slope else None, "theta": config.theta}
     if config.neuron not in ("if", "psn", "relu"):
         options["beta"] = config.beta
     if config.learn_beta:

@@ -1,4 +1,4 @@
-"""A frozen spiking ResNet with a taught head: a linear layer on the firing rates of all layers, averaged over places.
+"""A spiking ResNet with a taught head: a linear layer on the firing rates of all layers, averaged over places.
 
 Rates are means over the last `window` steps, divided into `slices` so that order counts; the head gets their square
 roots, whose variance is about the same at any rate. The input's own rates, over finer places, may be added: they keep
@@ -142,11 +142,16 @@ class TaughtNetwork(nn.Module):
         rates: list[Tensor] = []
 
         def keep(_: str, __: nn.Module, ___: Tensor, spikes: Tensor) -> None:
-            rates.append(in_places((spikes != 0).to(spikes.dtype), self.config.places))
+            rates.append(in_places(spikes, self.config.places))
 
         with watching(self.backbone, Neuron, keep):
             self.backbone.features(x_seq.to(self.backbone.readout.weight.dtype), state)
         return torch.cat(rates, 2)
+
+    def after_window(self, x_seq: Tensor, state: State) -> tuple[Tensor, State]:
+        """Run a window x_seq [T, N, C, H, W] from membranes; return logits [1, N, K] at its end, and membranes."""
+        after = dict(state)
+        return self.head(self.window_features(x_seq, self.rates(x_seq, after)))[None], after
 
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run x_seq [T, N, C, H, W] from a state (None: zeros); return logits [T, N, K] and the new state."""

@@ -2,6 +2,7 @@
 any time. Classes may be added later, and examples may be removed.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned, steps_of
@@ -102,6 +103,15 @@ def gives_features(network: nn.Module, contract: Contract) -> bool:
     return contract.kind == "events" and network.config.in_channels == 2
 
 
+def rates_of(network: TaughtNetwork) -> Callable[[Tensor], Tensor]:
+    """Return the function from x_seq [T, N, 2, H, W] to the backbone's rates from rest, by the engine if it can."""
+    if why_not(network):
+        return lambda x_seq: network.rates(x_seq.float(), {})
+    config, layers = network.config, len(network.neurons)
+    engine = Engine(network.backbone, config.height, config.width, rates=layers, places=config.places)
+    return lambda x_seq: engine.run(x_seq.contiguous()).rates
+
+
 @torch.inference_mode()
 def places_of(backbone: SpikingResNet) -> int:
     """Return into how many parts per side the maps of all layers can be divided, up to PLACES."""
@@ -129,11 +139,7 @@ class FewShotLearner:
         self.copies = copies
         self.network = TaughtNetwork(self._config).float().eval()
         self.network.backbone.load_state_dict(backbone.state_dict())
-        self._engine = (
-            None
-            if why_not(self.network)
-            else Engine(self.network.backbone, SIDE, SIDE, rates=len(self.network.neurons), places=self._config.places)
-        )
+        self._rates = rates_of(self.network)
         self.shown: list[EmbeddedExample] = []
         self._numbers = count()
 
@@ -182,8 +188,7 @@ class FewShotLearner:
     def features(self, x_seq: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the head's features [N, F] after windows of T steps, [T, N, 2, H, W]."""
         x = torch.from_numpy(np.ascontiguousarray(x_seq))
-        rates = self.network.rates(x.float(), {}) if self._engine is None else self._engine.run(x).rates
-        return self.network.window_features(x, rates).numpy()
+        return self.network.window_features(x, self._rates(x)).numpy()
 
     def untaught(self) -> tuple[TaughtNetwork, Card]:
         """Return a network of this contract, and its card, that has learnt nothing: it always answers UNTAUGHT."""

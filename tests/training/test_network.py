@@ -137,7 +137,7 @@ def events(steps: int = 6) -> Tensor:
 
 @pytest.mark.parametrize("kind", ["lif", "if", "plif", "clif", "psn"])
 def test_every_kind_of_neuron_is_made_as_it_was_asked_for(kind: str) -> None:
-    config = neuron_config(TrainConfig(neuron=kind, theta=0.5, surrogate="triangular", slope=2.0, beta=0.8))
+    config = neuron_config(TrainConfig(neuron=kind, theta=0.5, surrogate="triangular:2", beta=0.8))
     assert (config.theta, config.surrogate, config.slope) == (0.5, "triangular", 2.0)
     assert (config.beta == 0.8) == (kind not in ("if", "psn"))
     assert config.learn_beta == (kind == "plif")

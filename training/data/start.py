@@ -11,10 +11,11 @@ from spikesight.training.flags import from_mapping
 
 NETWORK = "event-medium"
 BATCH = 64
-NEURONS = ("neuron", "beta", "theta", "surrogate", "slope", "learn_beta")
+NEURONS = ("neuron", "beta", "theta", "surrogate", "learn_beta")
 INPUT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "crop")
 
 EPOCHS = 30
+MINUTES = 10.0  # of a run that goes on with a model on somebody's own recordings
 EPOCH_STEPS, LEAST_BATCH = 50, 16  # of a user's own folder
 USUAL = {"shift": 2, "rotate": 10.0, "scale": 0.0, "drop": 0.2}
 WIDE, WIDE_SHIFT = {"rotate": 15.0, "scale": 0.15, "drop": 0.3}, 0.08  # in own folders; of the input's shorter side

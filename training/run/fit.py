@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from contextlib import suppress
+from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,16 @@ import numpy as np
 
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
-from spikesight.training.data.start import network_name
+from spikesight.training.data.start import EPOCHS, MINUTES, network_name
 from spikesight.training.distributed import Processes, choose_device, join_processes
 from spikesight.training.flags import from_mapping
 from spikesight.training.progress import say
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
-from spikesight.training.run.read_out import reason_not_to_train
+from spikesight.training.run.read_out import first_head, reason_not_to_train
 from spikesight.training.run.report import write_environment, write_model_so_far, write_report
+
+AVERAGE = 0.99  # decay of the moving average of a taught network's weights
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -59,12 +62,17 @@ def fit(
     load = partial(load_data, config) if named else partial(Data.of, source, test, **settings)
     processes = join_processes(config, choose_device(config.device))
     data = load_on_all(load, processes)
-    why = None if config.epochs is not None or not data.own else reason_not_to_train(data)
-    if why:
-        data = replace(data, config=replace(data.config, epochs=0))
-    run = Run(data, folder, processes)
+    first, why, network = first_head(data), None, None
+    if first is not None:
+        why = None if config.epochs is not None else reason_not_to_train(first)
+        suited = replace(data.config, loss="mean", ema=config.ema or AVERAGE, epochs=0 if why else data.config.epochs)
+        data = replace(data, config=suited, contract=replace(data.contract, readout=1))
+        network = deepcopy(first.judged)
+    run = Run(data, folder, processes, network)
     if resume:
         run.resume()
+    elif config.epochs is None and run.config.epochs and (config.minutes or first is not None):
+        run.plan_for(config.minutes or MINUTES, 1000 if config.minutes else EPOCHS)
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
@@ -73,17 +81,21 @@ def fit(
         if run.data.own and processes.world == 1:
             say(run.plan())
         say(f"run folder: {folder}")
+    if first is not None:
+        run.keep_first()
+        if processes.main and not resume:
+            write_model_so_far(folder, run.data, run.progress, first)
     try:
         run.train()
     except KeyboardInterrupt:
         run.keep_first()
         if processes.main:
-            write_model_so_far(folder, data, run.progress)
+            write_model_so_far(folder, run.data, run.progress, first)
         raise
     run.keep_first()  # of a run without epochs
     metrics: dict[str, Any] = {}
     if processes.main:
-        metrics = write_report(folder, run.data, run.progress, run.device)
+        metrics = write_report(folder, run.data, run.progress, run.device, first)
     processes.close()
     return metrics
 

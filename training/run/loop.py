@@ -5,7 +5,8 @@ import signal
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict
+from copy import deepcopy
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ from tqdm import tqdm
 
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
+from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
@@ -27,11 +29,14 @@ from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
-from spikesight.training.step.batches import Batches, carried_state, seeded
+from spikesight.training.step.batches import Batch, Batches, carried_state, seeded
 from spikesight.training.step.losses import class_weights, total_loss
 
 STEP_EPOCHS = 30  # of the schedule "step", as ImageNet's recipes have it
 SAVE_S = 120.0  # a checkpoint at least this often, and at every epoch's end
+TIMED = 3  # steps of which the fastest tells how long an epoch takes
+TRAINING_SHARE = 0.8  # of a run's time; the rest is for the head, baselines and calibration
+TO_START = 1.0  # decay of a taught network's weights towards those that it began with (L2-SP; Li et al. 2018)
 
 
 class TrainingError(RuntimeError):
@@ -65,15 +70,17 @@ class Trainee(nn.Module):
         """Run x_seq [T, N, C, H, W] from `state`, the neurons' state before the first step."""
         self._rates = []
         autocast = self.config.precision == "bf16"
+        run = self.network.after_window if isinstance(self.network, TaughtNetwork) else self.network
         with torch.autocast(self.device_type, torch.bfloat16) if autocast else nullcontext():
-            logits, after = self.network(x_seq, state)
+            logits, after = run(x_seq, state)
         return Pass(logits, after, torch.stack(self._rates).mean() if self._rates else logits.new_zeros(()))
 
 
 class Run:
     """One training run and its folder; `data.config` holds the settings, with bins and input size filled in.
 
-    `network` replaces the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state).
+    `network` replaces the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state). A taught one
+    keeps its normalisation, and its weights decay towards those that it has now.
     """
 
     def __init__(
@@ -84,16 +91,19 @@ class Run:
         self.processes = processes or Processes(choose_device(config.device))
         self.device = self.processes.device
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
-        if config.init_from:
+        self.taught = isinstance(network, TaughtNetwork)
+        if config.init_from and not self.taught:
             start_from(self.network, weights_path(config.init_from), data.labels)
         self.weights = self._class_weights()
         self.network.to(self.device)
         self.network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.averaged = deepcopy(self.network) if config.ema else self.network
         self.trainee = self.processes.wrap(Trainee(self.network, config, self.device))
         teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
-        self.optimiser = make_optimiser(self.network, config)
+        self.optimiser = make_optimiser(self.network, replace(config, weight_decay=0.0) if self.taught else config)
+        self.start = [p.detach().clone() for p in self.network.parameters()] if self.taught else []
         self.progress = Progress()
         self.last_state: State | None = None
         self.steps_an_epoch = config.epoch_steps or max(1, len(data.train) // config.batch_size)
@@ -113,7 +123,23 @@ class Run:
         if not config.epochs:
             return f"head only: {start}'s network stays as it is, and a read-out is fitted on it"
         steps = f"{self.steps_an_epoch} steps of {config.batch_size} samples"
-        return f"from {start}: {config.epochs} epochs of {steps}; Ctrl-C keeps the best"
+        within = f", within {config.minutes:g} min (--minutes)" if config.minutes else ""
+        return f"from {start}: {config.epochs} epochs of {steps}{within}; Ctrl-C keeps the best"
+
+    def plan_for(self, minutes: float, most: int) -> None:
+        """Set the epochs to as many as fit into `minutes`, up to `most`, by steps that are timed and change nothing."""
+        rows, seconds = self._order()[: self.config.batch_size], list[float]()
+        self.network.eval()
+        for _ in range(TIMED):
+            begin = time.monotonic()
+            self._gradients(self.batches.make(rows, 0))
+            seconds.append(time.monotonic() - begin)
+        self.optimiser.zero_grad()
+        batches = self.steps_an_epoch + len(self.data.val) / self.config.batch_size
+        step_s = float(self.processes.sum(torch.tensor(min(seconds)))) / self.processes.world
+        epochs = round(TRAINING_SHARE * 60 * minutes / (step_s * batches))
+        self.config = replace(self.config, epochs=min(max(1, epochs), most), minutes=minutes)
+        self.data = replace(self.data, config=self.config)
 
     @property
     def progress_path(self) -> Path:
@@ -158,9 +184,24 @@ class Run:
         `later`: the rows of the next step, which may be read in the background.
         """
         config, step = self.config, self.progress.step
-        _, x_seq, targets, generator = self.batches.take(rows, step, later)
+        batch, rate = self.batches.take(rows, step, later), learning_rate(config, step, self.steps_an_epoch)
         for group in self.optimiser.param_groups:
-            group["lr"] = learning_rate(config, step, self.steps_an_epoch)
+            group["lr"] = rate
+        out, value = self._gradients(batch)
+        self.optimiser.step()
+        with torch.no_grad():
+            for parameter, start in zip(self.network.parameters(), self.start):
+                parameter.lerp_(start, rate * TO_START)
+        if config.carry > 0:
+            self.last_state = {key: tensor.detach() for key, tensor in out.state.items()}
+        if self.average is not None:
+            update_average(self.average, self.network, config.ema, step)
+        digits = int((batch.targets < out.logits.shape[2]).sum())
+        return value * digits, int((out.logits.detach().mean(0).argmax(1) == batch.targets).sum())
+
+    def _gradients(self, batch: Batch) -> tuple[Pass, float]:
+        """Run a batch forward and backward; leave clipped gradients, and return the pass and its loss."""
+        config, (step, x_seq, targets, generator) = self.config, batch
         self.optimiser.zero_grad()
         state = carried_state({}, self.last_state, config.carry, generator)
         teacher_logits = None
@@ -179,27 +220,20 @@ class Run:
             )
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), config.clip_norm)
-        self.optimiser.step()
-        if config.carry > 0:
-            self.last_state = {key: tensor.detach() for key, tensor in out.state.items()}
-        if self.average is not None:
-            update_average(self.average, self.network, config.ema, step)
-        digits = int((targets < out.logits.shape[2]).sum())
-        return value * digits, int((out.logits.detach().mean(0).argmax(1) == targets).sum())
+        return out, value
 
     def shipped_network(self) -> nn.Module:
         """Return the network to evaluate and save: the moving average of the weights, if there is one."""
         if self.average is None:
             return self.network
-        network = build_network(self.config, len(self.data.labels), self.data.contract.channels).to(self.device)
-        network.load_state_dict(self.average)
-        return network
+        self.averaged.load_state_dict(self.average)
+        return self.averaged
 
     def train_epoch(self, *, keep: bool = True) -> None:
         """Train the rest of the current epoch; `keep`: write a checkpoint every SAVE_S."""
         p, config = self.progress, self.config
         order = self._order()
-        self.network.train()
+        self.network.train(not self.taught)
         saved = time.monotonic()
         bar = tqdm(
             total=self.steps_an_epoch, initial=p.batch, desc=f"epoch {p.epoch + 1}/{config.epochs}", leave=False,
@@ -239,9 +273,20 @@ class Run:
         p.loss_sum, p.correct = (sums[0], int(sums[1])) if self.processes.main else (0.0, 0)
 
     def keep_first(self) -> None:
-        """Save the present network as the best one, unless an epoch has done so."""
-        if self.progress.best_epoch < 0 and self.processes.main:
-            save(self.folder / "checkpoints" / "best", self.shipped_network(), self.card({}))
+        """Save the present network as the best one, unless an epoch has done so. A taught one has to be surpassed."""
+        p = self.progress
+        if p.best_epoch >= 0 or (self.taught and p.step):
+            return
+        network = self.shipped_network()
+        if self.taught:
+            val = self._validate(network)
+            p.best_val, p.best_loss = val.accuracy, val.loss
+        if self.processes.main:
+            save(self.folder / "checkpoints" / "best", network, self.card({}))
+
+    def _validate(self, network: nn.Module) -> Evaluation:
+        data = self.data
+        return evaluate(network, data.val, len(data.labels), self.device, data.contract, self.processes)
 
     def finish_epoch(self, begin: float) -> None:
         """Validate, save the model if it is the best so far, write metrics and the checkpoint; `begin`: when the epoch
@@ -250,7 +295,7 @@ class Run:
         seconds = time.monotonic() - begin
         p, network = self.progress, self.shipped_network()
         self._sum_progress()
-        val = evaluate(network, self.data.val, len(self.data.labels), self.device, self.data.contract, self.processes)
+        val = self._validate(network)
         row = self._row(val, seconds)
         p.rows.append(row)
         if (val.accuracy, -val.loss) > (p.best_val, -p.best_loss):
@@ -289,12 +334,18 @@ class Run:
         }
 
     def train(self) -> None:
-        """Train all remaining epochs. The first Ctrl-C (or SIGTERM) saves a checkpoint and stops."""
+        """Train all remaining epochs, as long as the minutes last. The first Ctrl-C (or SIGTERM) saves a checkpoint and
+        stops.
+        """
+        config, first = self.config, time.monotonic()
         with self._stop_on_signals():
-            while self.progress.epoch < self.config.epochs:
+            while self.progress.epoch < config.epochs:
                 begin = time.monotonic()
                 self.train_epoch()
                 self.finish_epoch(begin)
+                if self._agreed(bool(config.minutes) and time.monotonic() - first > 60 * config.minutes):
+                    say(f"the {config.minutes:g} min are over: this was the last epoch")
+                    break
 
     @contextmanager
     def _stop_on_signals(self) -> Iterator[None]:

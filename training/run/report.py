@@ -29,7 +29,7 @@ from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import committing, evenly, takes_of
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
-from spikesight.training.run.read_out import BEGUN, OWN, TRAINED, ReadOut, origin, read_out_for
+from spikesight.training.run.read_out import BEGUN, TRAINED, Head, ReadOut, origin, read_out_for
 from spikesight.training.run.readings import read_images
 from spikesight.training.run.resume import Progress
 
@@ -160,7 +160,7 @@ def _chosen(data: Data, metrics: dict[str, Any]) -> str:
     epoch = f"epoch {metrics['best_epoch']} of {data.config.epochs}"
     kept = metrics["read_out"] and metrics["read_out"]["kept"]
     if kept == BEGUN:
-        return f"by the read-out fitted without these; {epoch} was no better and is not kept"
+        return "head only, fitted without these: no epoch of training was shown to be better"
     return f"by the read-out fitted without these, on {epoch}" if kept == TRAINED else epoch
 
 
@@ -175,41 +175,46 @@ class Made:
     origin: str  # what it is, in words
 
 
-def _make(folder: Path, data: Data, progress: Progress) -> Made:
-    """Load the best network of a run and choose its read-out; say which."""
+def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> Made:
+    """Load the best network of a run that began with the head `first`, or with none, and choose its read-out."""
     network, card = load(folder / "checkpoints" / "best")
-    read_out = read_out_for(network, data) if data.own else None
+    trained = network if first is None or progress.best_epoch >= 0 else None
+    read_out = read_out_for(trained, data, first) if data.own else None
     if read_out is not None:
-        right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
-        say(f"answers are read by {read_out.name}; of {read_out.count} validation windows are right: {right}")
-        network, data = read_out.network, replace(data, contract=read_out.contract)
+        if len(read_out.right) > 1:
+            right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
+            count = len(read_out.head.right)
+            say(f"answers are read by {read_out.name}; of {count} validation windows are right: {right}")
+        network, data = read_out.head.network, replace(data, contract=replace(data.contract, readout=1))
     if not data.config.epochs and (read_out is None or read_out.name != BEGUN):
         raise ValueError("--epochs 0 fits a read-out alone: on a model to start from, to binary recordings of your own")
-    made = origin(network, data, read_out)
+    made = origin(data, read_out)
     training = {**card.training, "made": made, "epochs": progress.epoch}
     return Made(network, replace(card, contract=data.contract, training=training), data, read_out, made)
 
 
-def write_model_so_far(folder: Path, data: Data, progress: Progress) -> None:
-    """Write model/ of a run that was stopped: not tested, and calibrated to nothing."""
-    made = _make(folder, data, progress)
+def write_model_so_far(folder: Path, data: Data, progress: Progress, first: Head | None) -> None:
+    """Write model/ of a run that is not over: not tested, and calibrated to nothing."""
+    made = _make(folder, data, progress, first)
     save(folder / "model", made.network, replace(made.card, profile=profile_of(data)))
-    stopped = f"stopped in epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
-    write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{made.origin}; {stopped}.\n")
+    when = f"as of epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
+    write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{made.origin}; {when}.\n")
 
 
-def write_report(folder: Path, data: Data, progress: Progress, device: torch.device) -> dict[str, Any]:
+def write_report(
+    folder: Path, data: Data, progress: Progress, device: torch.device, first: Head | None
+) -> dict[str, Any]:
     """Evaluate the best model once on the test split; write model/, confusion.csv and result.json; return the
     metrics.
     """
-    made = _make(folder, data, progress)
+    made = _make(folder, data, progress, first)
     network, card, data, read_out = made.network, made.card, made.data, made.read_out
-    learnt = [data.train, data.val] if read_out is not None and read_out.name != OWN else [data.train]
+    learnt = [data.train, data.val] if read_out is not None else [data.train]
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     model = folder / "model"
     metrics: dict[str, Any] = {
         "made": made.origin,
-        "val_accuracy": read_out.right[read_out.name] / read_out.count if read_out is not None else progress.best_val,
+        "val_accuracy": float(read_out.head.right.mean()) if read_out is not None else progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
             "accuracy_by_step": test.accuracy_by_step,
@@ -219,13 +224,13 @@ def write_report(folder: Path, data: Data, progress: Progress, device: torch.dev
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
         "recorded": data.recorded,
-        "read_out": read_out and {"kept": read_out.name, "right": read_out.right, "count": read_out.count},
+        "read_out": read_out and {"kept": read_out.name, "right": read_out.right, "count": len(read_out.head.right)},
     }
     if not isinstance(data.test.frames, PictureRows):  # of a set that is too large to keep decoded
         of = [str(item.path) for item in data.test_items] or range(test.count)
         recording = np.unique(of, return_inverse=True)[1]
         metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, data.contract.kind)
-    known, judged = None, read_out.judged if read_out is not None else network
+    known, judged = None, read_out.head.judged if read_out is not None else network
     try:
         known, metrics["known"] = calibrate_novelty(judged, data)
         known = known if data.contract.readout else with_bins(judged, data, known)

@@ -180,7 +180,7 @@ def test_ctrl_c_in_the_first_epoch_leaves_a_model_that_can_be_served(root: Path)
     folder = root / "runs" / "stopped"
     assert (folder / "checkpoints" / "last.safetensors").is_file()
     assert Classifier.load(folder / "model").labels == ("0", "1")
-    assert "stopped in epoch 1 of 2; not tested" in (folder / "model" / "README.md").read_text()
+    assert "as of epoch 1 of 2; not tested" in (folder / "model" / "README.md").read_text()
     metrics = fit(small_config(root, name="stopped"), folder, resume=True)
     assert metrics["test"]["count"] == 6, "and it goes on"
 
