@@ -21,7 +21,10 @@ from spikesight.training.run.novelty import unlike_start
 from spikesight.training.run.read_out import first_head, reason_not_to_train
 from spikesight.training.run.report import write_environment, write_model_so_far, write_report
 
-AVERAGE = 0.99  # decay of the moving average of a taught network's weights
+AVERAGE, LR = (
+    0.99,
+    2e-4,
+)  # of a head and what it stands on: decay of the weights' moving average, and peak learning rate
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -65,7 +68,13 @@ def fit(
     first, why, network = first_head(data), None, None
     if first is not None:
         why = None if config.epochs is not None else reason_not_to_train(first)
-        suited = replace(data.config, loss="mean", ema=config.ema or AVERAGE, epochs=0 if why else data.config.epochs)
+        suited = replace(
+            data.config,
+            loss="mean",
+            ema=config.ema or AVERAGE,
+            lr=config.lr or LR,
+            epochs=0 if why else data.config.epochs,
+        )
         data = replace(data, config=suited, contract=replace(data.contract, readout=1))
         network = deepcopy(first.judged)
     run = Run(data, folder, processes, network)
