@@ -138,7 +138,7 @@ def kept_back(args: argparse.Namespace) -> Iterator[Own]:
     root: Path = args.root
     made = root / "two_days" / "day1", root / "two_days" / "day2"
     yield from both_ways("two real things", made)
-    yield Own("MNIST-DVS, real", "1", root / "mnist_dvs", None, (1,), 200, whole=(1,))
+    yield Own("MNIST-DVS, real", "1", root / "mnist_dvs", None, (1,), 200)
     yield Own("signed words, real", "1", root / "sign" / "train", root / "sign" / "test", (5, 0), whole=(5,))
     yield Own("N-MNIST, real", "1", root / "nmnist" / "Train", root / "nmnist" / "Test", (5, 20), 0, 3, (20,))
     yield from emulated(args, "test", (0, 1, 2))

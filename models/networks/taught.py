@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.functional import adaptive_avg_pool2d
 
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.neurons.layers import Neuron
+from spikesight.models.neurons.layers import Neuron, watching
 from spikesight.models.neurons.state import State, evaluating
 
 SLICES, STEPS = "memory.slices", "memory.steps"
@@ -141,15 +141,11 @@ class TaughtNetwork(nn.Module):
         """Run the backbone; return its rates averaged over places, [T, N, R]. `state` gets the new membranes."""
         rates: list[Tensor] = []
 
-        def keep(_: nn.Module, __: tuple[Tensor, ...], spikes: Tensor) -> None:
+        def keep(_: str, __: nn.Module, ___: Tensor, spikes: Tensor) -> None:
             rates.append(in_places(spikes, self.config.places))
 
-        handles = [neuron.register_forward_hook(keep) for neuron in self.neurons]  # with gradients
-        try:
+        with watching(self.backbone, Neuron, keep):
             self.backbone.features(x_seq.to(self.backbone.readout.weight.dtype), state)
-        finally:
-            for handle in handles:
-                handle.remove()
         return torch.cat(rates, 2)
 
     def after_window(self, x_seq: Tensor, state: State) -> tuple[Tensor, State]:

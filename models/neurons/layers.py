@@ -194,10 +194,12 @@ def watching(
     kinds: type[nn.Module] | tuple[type[nn.Module], ...],
     see: Callable[[str, Any, Tensor, Tensor], None],
 ) -> Iterator[None]:
-    """Within the block, call `see(name, module, x, y)` after each forward pass x -> y of a module of these kinds."""
+    """Within the block, call `see(name, module, x, y)` after each forward pass x -> y of a module of these kinds; y has
+    its gradients.
+    """
 
     def hook(name: str) -> Callable[[nn.Module, tuple[Tensor, ...], Tensor], None]:
-        return lambda module, given, y: see(name, module, given[0].detach(), y.detach())
+        return lambda module, given, y: see(name, module, given[0].detach(), y)
 
     handles = [m.register_forward_hook(hook(name)) for name, m in network.named_modules() if isinstance(m, kinds)]
     try:

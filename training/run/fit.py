@@ -65,17 +65,12 @@ def fit(
     load = partial(load_data, config) if named else partial(Data.of, source, test, **settings)
     processes = join_processes(config, choose_device(config.device))
     data = load_on_all(load, processes)
-    first, why, network = first_head(data), None, None
-    if first is not None:
+    why, network = None, None
+    if (first := first_head(data)) is not None:
         why = None if config.epochs is not None else reason_not_to_train(first)
-        suited = replace(
-            data.config,
-            loss="mean",
-            ema=config.ema or AVERAGE,
-            lr=config.lr or LR,
-            epochs=0 if why else data.config.epochs,
-        )
-        data = replace(data, config=suited, contract=replace(data.contract, readout=1))
+        suits = replace(data.config, loss="mean", ema=config.ema or AVERAGE, lr=config.lr or LR)
+        suits = replace(suits, epochs=0) if why else suits
+        data = replace(data, config=suits, contract=replace(data.contract, readout=1))
         network = deepcopy(first.judged)
     run = Run(data, folder, processes, network)
     if resume:

@@ -9,7 +9,7 @@ learn. Heads also learn from the validation windows, which calibrate the same he
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import suppress
 from copy import deepcopy
 from typing import NamedTuple
@@ -25,7 +25,7 @@ from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.few_shot import backbone, gives_features, rates_of
 from spikesight.models.teach.head import Regression, balance, folds
-from spikesight.training.data import Data, Frames, Item
+from spikesight.training.data import Data, Frames
 from spikesight.training.data.start import name_of_start
 from spikesight.training.network import build_network
 from spikesight.training.run.evaluate import batches
@@ -51,11 +51,11 @@ class Head(NamedTuple):
 
 
 class ReadOut(NamedTuple):
-    """The head that is taken at the end of a run."""
+    """The head that is taken at the end of a run: BEGUN or TRAINED, and the validation windows that each has right."""
 
-    name: str  # BEGUN or TRAINED
+    name: str
     head: Head
-    right: dict[str, int]  # correct validation windows by each head, fitted to training windows only
+    right: dict[str, int]
 
 
 def first_head(data: Data) -> Head | None:
@@ -115,10 +115,6 @@ def _count(data: Data, *, with_val: bool) -> str:
     return f"{len(paths)} recordings" if paths else f"{data.recorded} images"
 
 
-def _paths(items: Sequence[Item]) -> NDArray[np.str_]:
-    return np.array([str(item.path) for item in items])
-
-
 def _numbers(values: NDArray) -> NDArray[np.int64]:
     """Return each value's number among the different ones."""
     return np.unique(values, return_inverse=True)[1]
@@ -143,7 +139,7 @@ def _head(network: SpikingResNet, data: Data) -> Head:
     taught, classes = _untaught(network, data), len(data.labels)
     most = min(MOST, VALUES // taught.head.in_features)
     asked = data.val.stratified_rows(most // 4)
-    val, paths = data.val.take(asked), _paths(data.val_items)[asked]
+    val, paths = data.val.take(asked), np.array([str(item.path) for item in data.val_items])[asked]
     rows = data.train.stratified_rows(most - len(val))
     train = data.train.take(rows)
     copies = min(COPIES, most // (len(train) + len(val)) - 1)
@@ -159,7 +155,8 @@ def _head(network: SpikingResNet, data: Data) -> Head:
         with torch.no_grad():
             under.head.weight.copy_(torch.from_numpy(head.weight * scale))
             under.head.bias.copy_(torch.from_numpy(head.bias))
-    learnt = np.resize(_paths(data.train_items), len(data.train))[rows]  # repeated ones follow each other
+    files = [str(item.path) for item in data.train_items]
+    learnt = np.resize(files, len(data.train))[rows]  # repeated ones follow each other
     recording = _numbers(np.concatenate([learnt, paths]))
     left_out = regression.without(folds(labels, recording))[:, 0]
     alone = np.isnan(left_out[len(train) :])  # of classes with one recording, which validation windows judge

@@ -155,12 +155,11 @@ metrics: [accuracy]
 
 def _chosen(data: Data, metrics: dict[str, Any]) -> str:
     """Return in words which epoch the model is of, and what judged it."""
-    if not data.config.epochs:
-        return "head only, fitted without these"
     epoch = f"epoch {metrics['best_epoch']} of {data.config.epochs}"
     kept = metrics["read_out"] and metrics["read_out"]["kept"]
     if kept == BEGUN:
-        return "head only, fitted without these: no epoch of training was shown to be better"
+        why = ": no epoch of training was shown to be better" if data.config.epochs else ""
+        return f"head only, fitted without these{why}"
     return f"by the read-out fitted without these, on {epoch}" if kept == TRAINED else epoch
 
 
@@ -197,8 +196,8 @@ def write_model_so_far(folder: Path, data: Data, progress: Progress, first: Head
     """Write model/ of a run that is not over: not tested, and calibrated to nothing."""
     made = _make(folder, data, progress, first)
     save(folder / "model", made.network, replace(made.card, profile=profile_of(data)))
-    when = f"as of epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
-    write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{made.origin}; {when}.\n")
+    when = f"{made.origin}; as of epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
+    write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{when}.\n")
 
 
 def write_report(

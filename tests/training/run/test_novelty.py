@@ -49,7 +49,7 @@ from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import calibration_error, profile_of, rebinned, unlike_start, with_bins
-from spikesight.training.run.read_out import BEGUN, TRAINED, better, first_head, read_out_for, reason_not_to_train
+from spikesight.training.run.read_out import BEGUN, TRAINED, Head, better, first_head, read_out_for, reason_not_to_train
 from spikesight.training.run.readings import Source
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, LABELS, PREDICTION, promising, tiny
@@ -376,6 +376,13 @@ def begun(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
     return replace(data, config=replace(data.config, init_from=str(folder / "model"), epochs=None, seed=1))
 
 
+@pytest.fixture
+def first(begun: Data) -> Head:
+    head = first_head(begun)
+    assert head is not None
+    return head
+
+
 def unsure(data: Data) -> Data:
     """The recordings with wrong labels on those that validate, twelve of them."""
     rows = np.resize(np.arange(len(data.val)), 12)
@@ -383,9 +390,7 @@ def unsure(data: Data) -> Data:
     return replace(data, val=wrong, val_items=[replace(data.val_items[0], path=Path(f"{n}.npz")) for n in range(12)])
 
 
-def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, tmp_path: Path) -> None:
-    first = first_head(begun)
-    assert first is not None
+def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, first: Head, tmp_path: Path) -> None:
     run = Run(replace(begun, config=replace(begun.config, epochs=1)), tmp_path, network=deepcopy(first.judged))
     run.keep_first()
     assert run.progress.best_val == first.right.mean(), "an epoch has to surpass it"
@@ -397,9 +402,7 @@ def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, tmp_path
         assert torch.equal(buffer, run.network.get_buffer(name)), "its normalisation stays"
 
 
-def test_weights_that_nothing_teaches_go_back_to_where_they_began(begun: Data, tmp_path: Path) -> None:
-    first = first_head(begun)
-    assert first is not None
+def test_weights_that_nothing_teaches_go_back_to_where_they_began(begun: Data, first: Head, tmp_path: Path) -> None:
     settings = replace(begun.config, epochs=9, lr=1.0, warmup_epochs=0.0, optimiser="sgd", clip_norm=1e-9)
     run = Run(replace(begun, config=settings), tmp_path, network=deepcopy(first.judged))
     with torch.no_grad():
@@ -408,9 +411,7 @@ def test_weights_that_nothing_teaches_go_back_to_where_they_began(begun: Data, t
     assert torch.allclose(run.network.get_parameter("head.bias"), first.judged.head.bias, atol=1e-6)
 
 
-def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, tmp_path: Path) -> None:
-    first = first_head(begun)
-    assert first is not None
+def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, first: Head, tmp_path: Path) -> None:
     run = Run(begun, tmp_path, network=deepcopy(first.judged))
     run.plan_for(1e9, 7)
     assert run.config.epochs == run.data.config.epochs == 7
@@ -426,8 +427,7 @@ def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, tmp_path:
 
 def test_a_run_is_as_long_as_could_be_told_from_its_beginning(begun: Data, data: Data) -> None:
     def reason(of: Data) -> str | None:
-        first = first_head(of)
-        return first and reason_not_to_train(first)
+        return (head := first_head(of)) and reason_not_to_train(head)
 
     assert "none is done" in (reason(begun) or "")
     assert first_head(data) is None, "random weights have learnt nothing elsewhere"
@@ -450,7 +450,6 @@ def test_a_head_alone_says_whose_network_it_reads(
     assert "head only: the shipped nmnist's network stays as it is" in said
     assert metrics["read_out"]["kept"] == BEGUN
     assert "head only: the shipped nmnist's network, not trained further" in card
-    assert (tmp_path / "run" / "model" / "model.safetensors").is_file()
     assert "with a ridge read-out from 12 recordings" in card, "of training and validation"
     assert "head only" in card
     assert "epoch 1 of" not in card
