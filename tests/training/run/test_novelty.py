@@ -16,7 +16,6 @@ from spikesight.encoders.events import Events, SensorSize, empty_events, make_ev
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
-from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.novelty import KEPT, NOTHING
 from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Commitment, wrong_lead
@@ -337,8 +336,6 @@ def test_what_a_network_that_never_fires_cannot_tell_the_head_sees_in_the_input(
     assert found is not None
     assert found.name == TRAINED
     assert found.head.right.all()
-    asked = evaluate(found.head.network, data.test, 2, CPU, replace(data.contract, readout=1))
-    assert asked.accuracy == 1.0
 
 
 def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
@@ -371,8 +368,6 @@ def begun(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
     metrics = fit(replace(data.config, epochs=1, lr=1e-9), folder)  # too slow to learn anything
     assert metrics["read_out"]["kept"] == TRAINED, "from random weights there is no other head"
     assert metrics["test"]["best_guess"]["accuracy"] == 1.0, "recordings are answered as their windows are"
-    assert isinstance(load(folder / "checkpoints" / "best")[0], SpikingResNet)
-    assert Classifier.load(folder / "model").contract.horizon == 1
     return replace(data, config=replace(data.config, init_from=str(folder / "model"), epochs=None, seed=1))
 
 
@@ -381,13 +376,6 @@ def first(begun: Data) -> Head:
     head = first_head(begun)
     assert head is not None
     return head
-
-
-def unsure(data: Data) -> Data:
-    """The recordings with wrong labels on those that validate, twelve of them."""
-    rows = np.resize(np.arange(len(data.val)), 12)
-    wrong = replace(data.val, frames=data.val.frames[rows], labels=1 - data.val.labels[rows])
-    return replace(data, val=wrong, val_items=[replace(data.val_items[0], path=Path(f"{n}.npz")) for n in range(12)])
 
 
 def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, first: Head, tmp_path: Path) -> None:
@@ -415,9 +403,6 @@ def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, first: He
     run = Run(begun, tmp_path, network=deepcopy(first.judged))
     run.plan_for(1e9, 7)
     assert run.config.epochs == run.data.config.epochs == 7
-    assert "7 epochs" in run.plan()
-    run.plan_for(1e-9, 7)
-    assert run.config.epochs == 1
     taught, given = run.network.state_dict(), first.judged.state_dict()
     assert all(torch.equal(given[name], tensor) for name, tensor in taught.items())
     late = Run(replace(begun, config=replace(begun.config, minutes=1e-9, epochs=3, epoch_steps=1)), tmp_path)
@@ -431,9 +416,11 @@ def test_a_run_is_as_long_as_could_be_told_from_its_beginning(begun: Data, data:
 
     assert "none is done" in (reason(begun) or "")
     assert first_head(data) is None, "random weights have learnt nothing elsewhere"
-    assert first_head(replace(begun, config=replace(begun.config, neuron="relu"))) is None, "an ANN has no head"
     assert first_head(replace(begun, config=replace(begun.config, beta=0.7))) is None, "another network"
-    assert reason(unsure(begun)) is None
+    rows = np.resize(np.arange(len(data.val)), 12)
+    wrong = replace(data.val, frames=data.val.frames[rows], labels=1 - data.val.labels[rows])
+    items = [replace(data.val_items[0], path=Path(f"{n}.npz")) for n in range(12)]
+    assert reason(replace(begun, val=wrong, val_items=items)) is None
     one_each = {
         name: [replace(item, path=Path(f"{item.label}.npz")) for item in getattr(data, name)]
         for name in ("train_items", "val_items")
@@ -452,8 +439,6 @@ def test_a_head_alone_says_whose_network_it_reads(
     assert "head only: the shipped nmnist's network, not trained further" in card
     assert "with a ridge read-out from 12 recordings" in card, "of training and validation"
     assert "head only" in card
-    assert "epoch 1 of" not in card
-    assert load(tmp_path / "run" / "model")[1].training["made"] == metrics["made"]
     with pytest.raises(ValueError, match="--epochs 0 fits a read-out alone"):
         fit(replace(config, init_from=None), tmp_path / "other")
 
