@@ -13,7 +13,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.novelty import KEPT, NoveltyDetector
 from spikesight.models.statistics import fit_temperature, interval
-from spikesight.models.teach.advice import report
+from spikesight.models.teach.advice import another_day, report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
 from spikesight.models.teach.head import UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
 from spikesight.models.teach.unknown import REFUSED, fit_unknown
@@ -257,7 +257,7 @@ def test_the_line_leaves_room_for_another_day() -> None:
 def test_too_few_examples_tell_nothing() -> None:
     roots, labels = things(2.0)
     given = (logits(labels, 1.0), logits(labels, 0.0))
-    assert fitted(roots, labels, labels, *given) is None, "one piece a class"
+    assert fitted(roots, labels, labels, np.nan * given[0], given[1]) is None, "one piece a class"
     few = slice(0, 19)
     assert fitted(roots[few], labels[few], np.arange(19), given[0][few], given[1][few]) is None
     assert fitted(0 * roots, labels, np.arange(200), *given) is None, "all alike"
@@ -281,10 +281,19 @@ def taught(chosen: list[int], truth: list[int], goes: int = 9, noticed: float | 
     )  # fmt: skip
 
 
-def test_another_day_is_between_chance_and_what_is_certain() -> None:
-    truth, bounds = [0, 1, 2] * 10, []
-    for right in (6, 18, 24, 30):
-        told = report(taught([t if n < right else (t + 1) % K for n, t in enumerate(truth)], truth))
-        bounds.append(told["another_day"])
-        assert 1 / K <= told["another_day"] <= max(1 / K, told["interval"][0])
-    assert bounds[0] == 1 / K < bounds[1] < bounds[2] < bounds[3]
+@pytest.mark.parametrize(("count", "classes"), [(2, 2), (30, 3), (500, 32)])
+def test_another_day_is_between_chance_and_one_and_rises(count: int, classes: int) -> None:
+    told = [another_day(correct, count, classes) for correct in range(count + 1)]
+    assert all(1 / classes <= low + 1e-9 and low <= there <= high <= 1 for there, (low, high) in told)
+    assert [told[0][0], told[-1][0]] == [min(told)[0], max(told)[0]]
+    assert told[0][0] < told[-1][0]
+
+
+def test_what_is_expected_another_day_is_told_first() -> None:
+    truth = [0, 1, 2] * 10
+    told, days = (report(taught([*truth[:-1], 0], truth), sessions=sessions) for sessions in (False, True))
+    assert told["expected"][0].startswith(f"on another day about {told['another_day']:.0%}")
+    assert told["expected"][1].startswith(f"of more of the same recordings {told['accuracy']:.0%}")
+    assert (days["another_day"], days["another_day_interval"]) == (days["accuracy"], days["interval"])
+    assert ["another session" in said for said in days["expected"]] == [True, False]
+    assert report(taught([-1] * 3, [0, 1, 2]))["expected"] == []
