@@ -18,7 +18,8 @@ SPHERE = 0.5  # shrinkage of the covariance towards a sphere, since examples are
 ENOUGH = 20  # fewest held-out examples from which thresholds are set
 GROUPS = 20  # parts of the pieces whose distances are measured without them
 SHOWN, KEPT = 0.8, 0.95  # shares of known examples within the thresholds of surely known, and at least of known
-REFUSED = 0.6  # share of left-out examples that a line has to refuse; if none does, nothing is called unknown
+REFUSED = 0.6  # share of other things that a line has to refuse; if none does, nothing is called unknown
+FEWER = 0.15  # of other things are refused than of left-out classes, where these let a line be drawn (made pairs)
 NO_LINE = 1e3  # spreads beyond any example
 LEAST = 1e-3  # smallest weight of a score, since its spread is divided by it
 FEWEST = 0.5  # active inputs a step below which there is nothing to see
@@ -44,8 +45,7 @@ def fit_unknown(
     seen, classes = ~np.isnan(judged.scores[:, 0]), judged.scores.shape[1]
     if seen.sum() < ENOUGH:
         return None
-    left_out = regression.without(labels)[:, 0]
-    own = np.eye(classes, dtype=bool)[labels]
+    left_out, own = regression.without(labels)[:, 0], np.eye(classes, dtype=bool)[labels]
     left_out[own] = np.where(own, np.inf, left_out).min(1)  # a logit for the left-out class, too
     try:
         distance, near = ClassDistance.fit(roots, labels, shrink=SPHERE), _log_distances(roots, labels, pieces)
@@ -57,13 +57,14 @@ def fit_unknown(
     weights = separation(known, other)
     strange, stranger = (((scores - mean) / spread) @ weights for scores in (known, other))
     shown, near = (quantile(strange, ones, share) for share in (SHOWN, KEPT))
-    far = quantile(stranger, np.ones(len(stranger)), 1 - REFUSED)
+    far = quantile(stranger, np.ones(len(stranger)), 1 - REFUSED - FEWER)
     kept = (near + far) / 2 if far > near else near + NO_LINE  # as wide of what is known as of what is not
     logits = judged.scores[seen] / judged.temperature
     temperature = fit_temperature(logits, labels[seen], ones, 1 / (len(ones) + 1))
     (far_mean, cold_mean), (far_spread, cold_spread) = mean, spread / weights
     row = (temperature, far_mean, far_spread, cold_mean, cold_spread, shown, max(kept, shown + 0.1), FEWEST)
-    noticed = float(np.mean([(stranger[labels == label] > kept).mean() for label in range(classes)]))
+    told = [float((stranger[labels == label] > kept).mean()) for label in range(classes)]
+    noticed = max(0.0, sum(told) / classes - FEWER)
     detector = NoveltyDetector(layers, distance, lines_of(np.array(row)[:, None]))
     return Unknown(detector, noticed, interval(noticed * classes, classes))
 
