@@ -235,8 +235,8 @@ class Pair(NamedTuple):
     number: int  # of the pair; both ways have the same
     classes: int
     shots: int
-    correct: int  # of `count` held-out examples
-    count: int
+    correct: int  # of so many examples that were held out
+    held_out: int
     right: float  # share on the other day
     unknown: float  # share of the taught classes' examples of the other day that are called unknown; NaN: no line
     told: float  # of the head without a class: the share of left-out classes that it tells to refuse; NaN: no line
@@ -262,7 +262,7 @@ def pairs(args: argparse.Namespace, features: str) -> list[Pair]:
         shown = [learner.embed(f"{n // (2 * LOOKS)}", f"{n}", x[:, n : n + 1]) for n in range(x.shape[1])]
         days = [[one for n, one in enumerate(shown) if n // LOOKS % 2 == day] for day in (0, 1)]
         found += [asked_of(learner, number, shots, *both) for both in (days, days[::-1])]
-        np.savetxt(file, found, "%.4f", ",", header=",".join(Pair._fields))
+        np.savetxt(file, np.array(found), "%.4f", ",", header=",".join(Pair._fields))
     return found
 
 
@@ -290,8 +290,9 @@ def fitted_to(found: list[Pair]) -> dict[str, float]:
     """Fit the regression to the first third of the pairs, and its interval to the second (split conformal)."""
     third = (found[-1].number + 1) / 3
     first, second = ([one for one in found if one.number // third == part] for part in (0, 1))
-    slope, start = np.polyfit(*np.array([odds_of(one) for one in first]).T, 1)
-    rest = np.sort([there - start - slope * here for here, there in map(odds_of, second)])
+    here, there = np.array([odds_of(one) for one in first]).T
+    slope, start = np.polyfit(here, there, 1)
+    rest = np.sort([after - start - slope * before for before, after in map(odds_of, second)])
     at = min(len(rest), math.ceil((len(rest) + 1) * (1 - MISSED / 2))) - 1
     values = start, slope, rest[len(rest) - 1 - at], rest[at]
     return {name: round(float(value), 2) for name, value in zip(FITTED, values)}
@@ -299,17 +300,17 @@ def fitted_to(found: list[Pair]) -> dict[str, float]:
 
 def odds_of(one: Pair) -> tuple[float, float]:
     """Return how far the log odds lie above chance's: of the held-out examples' accuracy, of that on the other day."""
-    return above_chance(one.correct, one.count, one.classes), log_odds(one.right) - log_odds(1 / one.classes)
+    return above_chance(one.correct, one.held_out, one.classes), log_odds(one.right) - log_odds(1 / one.classes)
 
 
 def tell_pairs(found: list[Pair], features: str) -> None:
     """Print the regression, and what it and the line of what is unknown are worth on the pairs that chose neither."""
     fitted = fitted_to(found)
     tried = [one for one in found if one.number // ((found[-1].number + 1) / 3) == 2]
-    told = [another_day(one.correct, one.count, one.classes, fitted) for one in tried]
+    told = [another_day(one.correct, one.held_out, one.classes, fitted) for one in tried]
     close = [abs(expected - one.right) <= CLOSE for (expected, _), one in zip(told, tried)]
     holds = [low <= one.right <= high for (_, (low, high)), one in zip(told, tried)]
-    same = [abs(one.correct / one.count - one.right) <= CLOSE for one in tried]
+    same = [abs(one.correct / one.held_out - one.right) <= CLOSE for one in tried]
     lined = [one for one in found if one.told > 0]
     rows = {
         "pairs": found[-1].number + 1,
@@ -320,12 +321,17 @@ def tell_pairs(found: list[Pair], features: str) -> None:
         "either, %": 100 * float(np.mean(np.array(close) | holds)),
         "width of the interval, points": 100 * float(np.mean([high - low for _, (low, high) in told])),
         "held-out examples' accuracy within 5 points, %": 100 * float(np.mean(same)),
-        "heads with a line, %": 100 * len(lined) / max(1, sum(one.classes > 3 for one in found)),
-        "with a line: taught, unknown on the other day, %": 100 * float(np.nanmean([one.unknown for one in found])),
-        "with a line: told to be refused, %": 100 * float(np.mean([one.told for one in lined])),
-        "with a line: untaught, refused on the same day, %": 100 * float(np.mean([one.same_day for one in lined])),
-        "with a line: untaught, refused on the other, %": 100 * float(np.mean([one.other_day for one in lined])),
     }
+    if lined:
+        taught_ = [one.unknown for one in found if not np.isnan(one.unknown)]
+        shares = {
+            "taught, unknown on the other day": taught_,
+            "told to be refused": [one.told for one in lined],
+            "untaught, refused on the same day": [one.same_day for one in lined],
+            "untaught, refused on the other": [one.other_day for one in lined],
+        }
+        rows["heads with a line, %"] = 100 * len(lined) / sum(one.classes > 3 for one in found)
+        rows |= {f"with a line: {what}, %": 100 * float(np.mean(of or np.nan)) for what, of in shares.items()}
     report.table(f"made pairs of days, {Path(features).name}", "what", "value")
     for what, value in rows.items():
         report.row(what, value)
