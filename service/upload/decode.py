@@ -66,7 +66,7 @@ def kind_of(data: bytes, name: str) -> Kind:
     if suffix_of(name) in FORMATS[UNMARKED].suffixes or format_of(data) not in (None, UNMARKED):
         return "recording"
     raise ServiceError(
-        415, f"this is neither an image (JPEG, PNG, WebP, BMP) nor a recording ({', '.join(formats())}): send such a file"
+        415, f"this is neither an image (JPEG, PNG, WebP, BMP) nor a recording ({', '.join(formats())}): send one"
     )
 
 

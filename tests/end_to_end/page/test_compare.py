@@ -97,7 +97,7 @@ def test_a_webcam_through_pictures_and_events(
     before_the_camera(one_turn(three, 30))
     seen.click("Start camera")
     until_all(seen, "3", TITLES[:3])
-    said = {*"0123456789", "no digit here"}
+    said = {*"0123456789", "no digit here", "nothing to see"}  # as a busy machine may be
     seen.until(lambda: answers(seen)["Direct SNN, events"] in said, "an answer to its events")
     seen.until(lambda: seen.colours("events") > 4 and seen.colours("preview") > 20, "both pictures")
     around = pytest.approx([seen.page.evaluate("preview.width / 2"), seen.page.evaluate("preview.height / 2")], abs=40)

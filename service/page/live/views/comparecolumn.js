@@ -112,7 +112,7 @@ export class Column {
     this.slow = now ? this.late(nowMs) : "";
     this.root.classList.toggle("silent", !now);
     this.root.classList.toggle("stale", Boolean(this.slow));
-    write(this.words, now ? this.slow && `a while ago: ${this.slow}` : this.text);
+    write(this.words, now ? this.slow && `a while ago; ${this.slow}` : this.text);
     write(this.label, said);
     this.label.classList.toggle("long", said.length > 7);
     this.drawBars(now);
