@@ -56,7 +56,7 @@ export class OneStream {
   tooSlow(nowMs) {
     this.inputs = state.paused ? [] : this.inputs.filter(({ ms }) => nowMs - ms < COUNTED_MS);
     const waiting = this.inputs.find(({ ms }) => ms > this.answeredMs);
-    if (waiting && nowMs - waiting.ms > OLD_MS && !this.free) this.slowMs = nowMs;
+    if (waiting && nowMs - waiting.ms > OLD_MS && (nowMs < this.nextMs || !this.free)) this.slowMs = nowMs;
     if (nowMs - this.slowMs > COUNTED_MS) return "";
     const dropped = this.inputs.filter(({ sent }) => !sent).length;
     return `the server is too slow: ${dropped ? `${dropped} of ${this.inputs.length} frames dropped` : "its answers come late"}`;
