@@ -1,6 +1,5 @@
 /* One step of a spiking ResNet. Convolutions visit what is not zero alone: each adds its weights to the sums that it
- * reaches, in the order kernel row, kernel column, channel, as in Python, so that the sums have the same bits.
- */
+ * reaches, in the order kernel row, kernel column, channel, as in Python, so that the sums have the same bits. */
 #include "spikesight.h"
 
 #include <float.h>
