@@ -181,7 +181,7 @@ export class Compare {
 
   /** Show all columns after the number of steps that the slider says. */
   show() {
-    const slider = $("compare-at"), { columns } = this, longest = Math.max(1, ...columns.map(({ length }) => length));
+    const slider = $("compare-at"), { columns } = this, longest = Math.max(1, ...columns.map(({ streaming, steps }) => (streaming ? 0 : steps.length))); // of the slider
     slider.max = String(longest);
     if (this.follow) slider.value = slider.max;
     const at = Number(slider.value);

@@ -81,11 +81,6 @@ export class Column {
     return !this.text && this.steps.length > 0;
   }
 
-  /** The number of steps for the slider. */
-  get length() {
-    return this.streaming ? 0 : this.steps.length;
-  }
-
   /** {label, confidence, spikes, synops} after `at` steps: sums so far, or for a stream those of the last step. */
   after(at) {
     if (!this.ready) return null;
@@ -99,11 +94,6 @@ export class Column {
   /** Describe the answer `after` in words. */
   said(now) {
     return headline({ labels: this.model.labels, steady: now?.label, probabilities: now?.probabilities });
-  }
-
-  /** Multiply-adds that an ANN would need for the steps of `after`. */
-  macs(count) {
-    return this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? count : 1);
   }
 
   /** base: multiply-adds of the ANN beside it, null for an ANN of the same shape; most: the largest of all columns, for the bar. At nowMs. */
@@ -123,7 +113,8 @@ export class Column {
     write(this.values.spikes, ann ? "none" : short(now.spikes));
     write(this.values.synops, short(now.synops));
     write(this.against, base ? "Of the ANN" : "Of an ANN");
-    write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? this.macs(now.count))));
+    const own = this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? now.count : 1);
+    write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? own)));
     write(this.values.took, this.took);
   }
 
