@@ -54,8 +54,8 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
 
 
 def write_view(folder: Path, network: nn.Module, card: Card) -> dict[str, Any]:
-    """Write view.bin, the network on the pyramid of the page's frames, and the pixels before
-    which the frames are moved; return the facts that the page needs to find things.
+    """Write view.bin, the network on the pyramid of the page's frames, and the pixels before which these are moved;
+    return the facts that the page needs to find things.
     """
     pyramid = pyramid_of_frames(FRAME)
     content, engine = write_block(network, pyramid.height, pyramid.width)

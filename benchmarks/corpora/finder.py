@@ -176,7 +176,7 @@ def main() -> None:
     network.load_state_dict(train(network, scenes, args.steps, args.to))
     recipe = {**card.training["recipe"], "learn_beta": True}
     card = replace(card, contract=replace(card.contract, finds=True), training={**card.training, "recipe": recipe})
-    save(args.to / "model", network.eval(), replace(card, novelty=None, conformal=None))
+    save(args.to / "model", network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
 
 
 if __name__ == "__main__":
