@@ -154,7 +154,7 @@ for image, t_us in film:
     for given in session.frame(image, t_us):
         frames.step(given)
 size = SensorSize(640, 480)
-several = 2 if classifier.card.view else 0
+several = 2 if classifier.contract.finds else 0
 for objects in {0, several}:
     camera, session = Emulator(size), Session(classifier, size, objects=objects)
     events = Stepper(classifier, session.track)
