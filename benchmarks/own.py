@@ -66,7 +66,7 @@ class Own:
     sessions: str
     learn: Path
     ask: Path | None
-    shots: tuple[int, ...]  # examples of each class; 0: all
+    shots: tuple[int, ...]  # examples of each class that `teach` learns
     window_ms: int = 0
     draws: int = 10
     whole: tuple[int, ...] = ()  # recordings of each class that `train-dvs` learns; 0: all
@@ -125,7 +125,7 @@ def days(folder: Path, things: dict[str, NDArray[np.float32]], seed: int) -> tup
 
 def both_ways(name: str, made: tuple[Path, Path]) -> Iterator[Own]:
     for way, (learn, ask) in (("1 to 2", made), ("2 to 1", made[::-1])):
-        yield Own(f"{name}, day {way}", "1, asked on another", learn, ask, (10, 0), WINDOW_MS, 3, (0,))
+        yield Own(f"{name}, day {way}", "1, asked on another", learn, ask, (10, 40), WINDOW_MS, 3, (0,))
 
 
 def emulated(args: argparse.Namespace, part: str, seeds: Sequence[int]) -> Iterator[Own]:
@@ -144,7 +144,7 @@ def kept_back(args: argparse.Namespace) -> Iterator[Own]:
     made = root / "two_days" / "day1", root / "two_days" / "day2"
     yield from both_ways("two real things", made)
     yield Own("MNIST-DVS, real", "1", root / "mnist_dvs", None, (1,), 200)
-    yield Own("signed words, real", "1", root / "sign" / "train", root / "sign" / "test", (5, 0), whole=(5,))
+    yield Own("signed words, real", "1", root / "sign" / "train", root / "sign" / "test", (5, 15), whole=(5,))
     yield Own("N-MNIST, real", "1", root / "nmnist" / "Train", root / "nmnist" / "Test", (5, 20), 0, 3, (20,))
     yield from emulated(args, "test", (0, 1, 2))
 
@@ -396,22 +396,6 @@ def log_counts_of(example: Example, of: Plan) -> NDArray[np.float32]:
     return log_counts(steps_of(events, (SIDE, SIDE), of.bin_us, of.steps)[None])[0]
 
 
-def tell_trained(args: argparse.Namespace) -> None:
-    """Tell what `train-dvs` gives on each set, of which emulated days are one."""
-    runs = dict[str, list[tuple[Own, int, int]]]()
-    for one in kept_back(args):
-        what, *made = one.name.split(", emulated")
-        for shots in one.whole:
-            runs.setdefault(what + ", emulated days" * len(made), []).extend(
-                (one, shots, draw) for draw in range(1 if made else min(3, args.draws))
-            )
-    for what, of in runs.items():
-        if args.only in what:
-            found, made = zip(*(trained(*run, args) for run in with_progress(of, what, "run")))
-            only = sum(one.startswith("head only") for one in made)
-            tell(f"train-dvs, {only} of {len(of)} head only", replace(of[0][0], name=what), of[0][1], list(found))
-
-
 def judged(found: list[Answers], which: int) -> tuple[float, int, int, int]:
     """Return the mean estimate, and how many are near, have an interval that holds, or either; `which`: 0: for another
     day, 1: for more of the same.
@@ -426,15 +410,32 @@ def judged(found: list[Answers], which: int) -> tuple[float, int, int, int]:
     return mean, int(near.sum()), sum(holds), int((near | holds).sum())
 
 
-def tell_taught(args: argparse.Namespace) -> None:
-    """Tell what `teach` gives on each set."""
+def rows_of(args: argparse.Namespace, command: str) -> dict[tuple[str, int], list[tuple[Own, int]]]:
+    """Return the runs, (recordings, draw), of each row, (set, examples of each class); emulated days are one set."""
     sets: Callable[[argparse.Namespace], Iterator[Own]] = choosing if args.choosing else kept_back
-    for one in (one for one in sets(args) if args.only in one.name):
-        for shots in one.shots:
-            draws = range(min(args.draws, one.draws) if shots else 1)
+    rows = dict[tuple[str, int], list[tuple[Own, int]]]()
+    for one in sets(args):
+        what, *made = one.name.split(", emulated")
+        what += ", emulated days" * len(made)
+        for shots in one.shots if command == TEACH else one.whole:
+            draws = 1 if made else min(args.draws, one.draws if command == TEACH else 3)
+            rows.setdefault((what, shots), []).extend((one, draw) for draw in range(draws))
+    return {row: runs for row, runs in rows.items() if args.only in row[0]}
+
+
+def tell_all(args: argparse.Namespace) -> None:
+    """Tell what each command gives on each set."""
+    for command in args.commands:
+        for (what, shots), runs in rows_of(args, command).items():
+            of, bar = replace(runs[0][0], name=what), with_progress(runs, what, "run")
+            if command == TRAIN:
+                found, made = zip(*(trained(one, shots, draw, args) for one, draw in bar))
+                only = sum(one.startswith("head only") for one in made)
+                tell(f"{TRAIN}, {only} of {len(runs)} head only", of, shots, list(found))
+                continue
             for features in args.features:
-                found = [taught(one, shots, draw, features) for draw in with_progress(draws, one.name, "draw")]
-                tell(f"{TEACH} ({Path(features).name})", one, shots, found)
+                found = [taught(one, shots, draw, features) for one, draw in bar]
+                tell(f"{TEACH} ({Path(features).name})", of, shots, found)
 
 
 def tell(command: str, one: Own, shots: int, found: list[Answers]) -> None:
@@ -477,19 +478,12 @@ def main(argv: Sequence[str]) -> None:
             tell_pairs(pairs(args, features), features)
         report.write("own", args.json)
         return
-    title = "own recordings, %" + ", choosing" * args.choosing
-    header = (
+    report.table("own recordings, %" + ", choosing" * args.choosing, "command", "set", "sessions", *COLUMNS)
+    print(
         "| command | set | draws | ours | kernel | ridge | ahead, behind | unknown; lines, untaught there "
         "| another day, within 5, holds, either | more of the same, within 5, holds |"
     )
-    if TEACH in args.commands:
-        report.table(title, "command", "set", "sessions", *COLUMNS)
-        print(header)
-        tell_taught(args)
-    if TRAIN in args.commands and not args.choosing:
-        report.table(f"{title}, trained", "command", "set", "sessions", *COLUMNS)
-        print(header)
-        tell_trained(args)
+    tell_all(args)
     report.write("own" + "-choosing" * args.choosing, args.json)
 
 

@@ -431,12 +431,12 @@ def test_a_run_is_as_long_as_could_be_told_from_its_beginning(begun: Data, data:
 def test_a_head_alone_says_whose_network_it_reads(
     data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    config = replace(data.config, init_from="nmnist", network="event-medium", epochs=0)
+    config = replace(data.config, init_from="things", network="event-medium", epochs=0)
     metrics = fit(config, tmp_path / "run")
     said, card = capsys.readouterr().out, (tmp_path / "run" / "model" / "README.md").read_text()
-    assert "head only: the shipped nmnist's network stays as it is" in said
+    assert "head only: the shipped things's network stays as it is" in said
     assert metrics["read_out"]["kept"] == BEGUN
-    assert "head only: the shipped nmnist's network, not trained further" in card
+    assert "head only: the shipped things's network, not trained further" in card
     assert "with a ridge read-out from 12 recordings" in card, "of training and validation"
     assert "head only" in card
     with pytest.raises(ValueError, match="--epochs 0 fits a read-out alone"):
