@@ -58,12 +58,12 @@ def _resumed(args: argparse.Namespace, output: str) -> Path:
 
 def _stopped(folder: Path) -> str:
     """Return what a stopped run has left, and the commands that go on with it."""
-    if not (folder / "checkpoints" / "last.safetensors").is_file():
-        return "stopped before the first step: nothing is left"
-    lines = [f"stopped; go on with: train-dvs --resume {quote(str(folder))}"]
+    lines = list[str]()
+    if (folder / "checkpoints" / "last.safetensors").is_file():
+        lines.append(f"stopped; go on with: train-dvs --resume {quote(str(folder))}")
     if (folder / "model" / "config.json").is_file():
         lines.append(f"the best so far, not tested: spikesight serve --model {quote(str(folder / 'model'))}")
-    return "\n".join(lines)
+    return "\n".join(lines) or "stopped before the first step: nothing is left"
 
 
 def run(args: argparse.Namespace) -> int:

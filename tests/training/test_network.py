@@ -321,10 +321,13 @@ def test_each_process_has_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) 
     assert torch.equal(alone.share(x), x)
 
 
-def test_two_processes_compute_what_one_does(tmp_path: Path) -> None:
+@pytest.mark.parametrize("head", [False, True])
+def test_two_processes_compute_what_one_does(tmp_path: Path, head: bool) -> None:
     root = write_nmnist(tmp_path)
     # SGD: Adam makes a full-size step of a gradient that is zero but for rounding.
     options: dict[str, object] = {"epochs": 2, "ema": 0.9, "lr": 0.05, "optimiser": "sgd", "carry": 0.0}
+    if head:
+        options |= {"data": str(root / "Train"), "init_from": "things", "network": "event-medium", "epoch_steps": 4}
     fit(small_config(root, name="one", **options), root / "runs" / "one")
     said = trained_by_two(root, small_config(root, name="two", **options))
     assert said.count("test accuracy") == 1

@@ -18,13 +18,11 @@ from spikesight.training.flags import from_mapping
 from spikesight.training.progress import say
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
-from spikesight.training.run.read_out import first_head, reason_not_to_train
+from spikesight.training.run.read_out import Head, first_head, reason_not_to_train
 from spikesight.training.run.report import write_environment, write_model_so_far, write_report
 
-AVERAGE, LR = (
-    0.99,
-    2e-4,
-)  # of a head and what it stands on: decay of the weights' moving average, and peak learning rate
+AVERAGE, LR = 0.99, 2e-4  # of a head and its network: decay of the weights' moving average, and peak learning rate
+MOST_EPOCHS = 1000  # that are planned
 
 
 def run_folder(config: TrainConfig) -> Path:
@@ -49,6 +47,20 @@ def load_on_all(load: Callable[[], Data], processes: Processes) -> Data:
     return data
 
 
+def begin(
+    config: TrainConfig, data: Data, folder: Path, processes: Processes | None = None
+) -> tuple[Run, Head | None, str | None]:
+    """Return a run with the settings `config`, the head that it begins with, and why it is not to be trained."""
+    first, why, network = first_head(data), None, None
+    if first is not None:
+        why = None if config.epochs is not None else reason_not_to_train(first)
+        suits = replace(data.config, loss="mean", ema=config.ema or AVERAGE, lr=config.lr or LR)
+        suits = replace(suits, epochs=0) if why else suits
+        data = replace(data, config=suits, contract=replace(data.contract, readout=1))
+        network = deepcopy(first.judged)
+    return Run(data, folder, processes, network), first, why
+
+
 def fit(
     source: TrainConfig | Any, folder: Path, *, test: Any | None = None, resume: bool = False, **settings: Any
 ) -> dict[str, Any]:
@@ -64,25 +76,17 @@ def fit(
     config = from_mapping(source if named else TrainConfig(), settings, "fit")
     load = partial(load_data, config) if named else partial(Data.of, source, test, **settings)
     processes = join_processes(config, choose_device(config.device))
-    data = load_on_all(load, processes)
-    why, network = None, None
-    if (first := first_head(data)) is not None:
-        why = None if config.epochs is not None else reason_not_to_train(first)
-        suits = replace(data.config, loss="mean", ema=config.ema or AVERAGE, lr=config.lr or LR)
-        suits = replace(suits, epochs=0) if why else suits
-        data = replace(data, config=suits, contract=replace(data.contract, readout=1))
-        network = deepcopy(first.judged)
-    run = Run(data, folder, processes, network)
+    run, first, why = begin(config, load_on_all(load, processes), folder, processes)
     if resume:
         run.resume()
     elif config.epochs is None and run.config.epochs and (config.minutes or first is not None):
-        run.plan_for(config.minutes or MINUTES, 1000 if config.minutes else EPOCHS)
+        run.plan_for(config.minutes or MINUTES, MOST_EPOCHS if config.minutes else EPOCHS)
     if processes.main:
         folder.mkdir(parents=True, exist_ok=True)
         write_environment(folder, run.config, run.data)
         for line in (*run.data.notes, *filter(None, [unlike_start(run.data), why])):
             say(line)
-        if run.data.own and processes.world == 1:
+        if run.data.own:
             say(run.plan())
         say(f"run folder: {folder}")
     if first is not None:
@@ -106,7 +110,7 @@ def fit(
 
 def dry_run(config: TrainConfig) -> float:
     """Say what the data are and train on one batch; write nothing except the cache; return the batch's mean loss."""
-    run = Run(load_data(config), Path(config.output))
+    run, _, _ = begin(config, load_data(config), Path(config.output))
     for line in run.data.notes:
         say(line)
     rows = np.arange(min(run.config.batch_size, len(run.data.train)))

@@ -121,13 +121,15 @@ class Run:
         """Return a sentence on what the run will do."""
         config, start = self.config, name_of_start(self.config)
         if not config.epochs:
-            return f"head only: {start}'s network stays as it is, and a read-out is fitted on it"
+            return f"head only: the network of {start} stays as it is, and a read-out is fitted on it"
         steps = f"{self.steps_an_epoch} steps of {config.batch_size} samples"
         within = f", within {config.minutes:g} min (--minutes)" if config.minutes else ""
         return f"from {start}: {config.epochs} epochs of {steps}{within}; Ctrl-C keeps the best"
 
     def plan_for(self, minutes: float, most: int) -> None:
-        """Set the epochs to as many as fit into `minutes`, up to `most`, by steps that are timed and change nothing."""
+        """Set the epochs to as many as fit into `minutes`, up to `most`, by steps that are timed and change nothing. Of
+        an epoch that does not fit, the steps are fewer; of few epochs, a tenth warms up.
+        """
         rows, seconds = self._order()[: self.config.batch_size], list[float]()
         self.network.eval()
         for _ in range(TIMED):
@@ -135,10 +137,12 @@ class Run:
             self._gradients(self.batches.make(rows, 0))
             seconds.append(time.monotonic() - begin)
         self.optimiser.zero_grad()
-        batches = self.steps_an_epoch + len(self.data.val) / self.config.batch_size
         step_s = float(self.processes.sum(torch.tensor(min(seconds)))) / self.processes.world
-        epochs = round(TRAINING_SHARE * 60 * minutes / (step_s * batches))
-        self.config = replace(self.config, epochs=min(max(1, epochs), most), minutes=minutes)
+        fit, validation = TRAINING_SHARE * 60 * minutes / step_s, len(self.data.val) / self.config.batch_size
+        self.steps_an_epoch = min(self.steps_an_epoch, max(1, int(fit - validation)))
+        epochs = min(max(1, round(fit / (self.steps_an_epoch + validation))), most)
+        planned = {"epochs": epochs, "minutes": minutes, "epoch_steps": self.steps_an_epoch}
+        self.config = replace(self.config, **planned, warmup_epochs=min(self.config.warmup_epochs, epochs / 10))
         self.data = replace(self.data, config=self.config)
 
     @property
@@ -278,7 +282,7 @@ class Run:
         if p.best_epoch >= 0 or (self.taught and p.step):
             return
         network = self.shipped_network()
-        if self.taught:
+        if self.taught and self.config.epochs:
             val = self._validate(network)
             p.best_val, p.best_loss = val.accuracy, val.loss
         if self.processes.main:
@@ -343,8 +347,10 @@ class Run:
                 begin = time.monotonic()
                 self.train_epoch()
                 self.finish_epoch(begin)
-                if self._agreed(bool(config.minutes) and time.monotonic() - first > 60 * config.minutes):
-                    say(f"the {config.minutes:g} min are over: this was the last epoch")
+                late = bool(config.minutes) and time.monotonic() - first > 60 * config.minutes
+                if self._agreed(late and self.progress.epoch < config.epochs):
+                    if self.processes.main:
+                        say(f"the {config.minutes:g} min are over: this was the last epoch")
                     break
 
     @contextmanager

@@ -43,19 +43,12 @@ Features = NDArray[np.float32]
 class Head(NamedTuple):
     """A network with a head, and what judges it."""
 
+    name: str  # BEGUN or TRAINED
     network: TaughtNetwork  # with a head fitted to training and validation windows
     judged: TaughtNetwork  # with a head fitted to training windows only
     right: NDArray[np.bool_]  # answers of that one to validation windows [M]
     recording: NDArray[np.str_]  # which they are of [M]
     share: float  # of all recordings, right by heads fitted without them
-
-
-class ReadOut(NamedTuple):
-    """The head that is taken at the end of a run: BEGUN or TRAINED, and the validation windows that each has right."""
-
-    name: str
-    head: Head
-    right: dict[str, int]
 
 
 def first_head(data: Data) -> Head | None:
@@ -68,22 +61,21 @@ def first_head(data: Data) -> Head | None:
     with suppress(CheckpointError):
         begun = backbone(config.init_from)
         if build_network(config, begun.config.classes).config == begun.config:
-            return _head(begun, data)
+            return _head(BEGUN, begun, data)
     return None
 
 
-def read_out_for(trained: nn.Module | None, data: Data, first: Head | None = None) -> ReadOut | None:
-    """Choose the head of a run that began with `first` (`trained` None: no epoch was better), or from random weights;
-    None if no head can be made for the network or its input.
+def heads_of(trained: nn.Module | None, data: Data, first: Head | None = None) -> list[Head]:
+    """Return the heads of a run that began with `first` (`trained` None: no epoch was better), or from random weights,
+    that which is taken first; none if none can be made for the network or its input.
     """
-    heads = {} if first is None else {BEGUN: first}
+    heads = [] if first is None else [first]
     network = trained.backbone if isinstance(trained, TaughtNetwork) else trained
     if network is not None and data.contract.encoding == "binary" and gives_features(network, data.contract):
         assert isinstance(network, SpikingResNet)
-        heads[TRAINED] = _head(network, data)
-    gained = TRAINED in heads and (first is None or better(heads[TRAINED].right, first.recording, first.share))
-    name, right = TRAINED if gained else BEGUN, {each: int(head.right.sum()) for each, head in heads.items()}
-    return ReadOut(name, heads[name], right) if heads else None
+        heads.append(_head(TRAINED, network, data))
+    gained = first is not None and better(heads[-1].right, first.recording, first.share)
+    return heads[::-1] if gained else heads
 
 
 def reason_not_to_train(first: Head) -> str | None:
@@ -98,13 +90,13 @@ def reason_not_to_train(first: Head) -> str | None:
     )
 
 
-def origin(data: Data, read_out: ReadOut | None) -> str:
+def origin(data: Data, head: Head | None) -> str:
     """Return in words what a run's model is: whose weights, what was trained on what, and what reads them."""
     start, count = name_of_start(data.config), _count(data, with_val=False)
     trained = f"`{data.config.network}` trained from {start} on {count}"
-    if read_out is None:
+    if head is None:
         return f"{trained}, read by its own last layer"
-    made = trained if read_out.name == TRAINED else f"head only: {start}'s network, not trained further"
+    made = trained if head.name == TRAINED else f"head only: the network of {start}, not trained further"
     return f"{made}, with a ridge read-out from {_count(data, with_val=True)}"
 
 
@@ -134,7 +126,7 @@ def _by_recording(right: NDArray[np.bool_], recording: NDArray) -> NDArray[np.fl
     return np.bincount(number, right) / np.bincount(number)
 
 
-def _head(network: SpikingResNet, data: Data) -> Head:
+def _head(name: str, network: SpikingResNet, data: Data) -> Head:
     """Fit heads to as many windows as fitting takes seconds for."""
     taught, classes = _untaught(network, data), len(data.labels)
     most = min(MOST, VALUES // taught.head.in_features)
@@ -163,7 +155,7 @@ def _head(network: SpikingResNet, data: Data) -> Head:
     left_out[len(train) :][alone] = scores[alone]
     told = ~np.isnan(left_out[:, 0])
     share = _by_recording((left_out.argmax(1) == labels)[told], recording[told]).mean()
-    return Head(taught, judged, scores.argmax(1) == val.labels, paths, float(share))
+    return Head(name, taught, judged, scores.argmax(1) == val.labels, paths, float(share))
 
 
 def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:

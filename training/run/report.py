@@ -29,7 +29,7 @@ from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import committing, evenly, takes_of
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
-from spikesight.training.run.read_out import BEGUN, TRAINED, Head, ReadOut, origin, read_out_for
+from spikesight.training.run.read_out import BEGUN, TRAINED, Head, heads_of, origin
 from spikesight.training.run.readings import read_images
 from spikesight.training.run.resume import Progress
 
@@ -158,8 +158,7 @@ def _chosen(data: Data, metrics: dict[str, Any]) -> str:
     epoch = f"epoch {metrics['best_epoch']} of {data.config.epochs}"
     kept = metrics["read_out"] and metrics["read_out"]["kept"]
     if kept == BEGUN:
-        why = ": no epoch of training was shown to be better" if data.config.epochs else ""
-        return f"head only, fitted without these{why}"
+        return "head only, fitted without these" + ": no epoch was shown to be better" * bool(data.config.epochs)
     return f"by the read-out fitted without these, on {epoch}" if kept == TRAINED else epoch
 
 
@@ -170,7 +169,7 @@ class Made:
     network: nn.Module
     card: Card
     data: Data  # with the contract of the model
-    read_out: ReadOut | None
+    heads: list[Head]  # the first one is taken
     origin: str  # what it is, in words
 
 
@@ -178,18 +177,17 @@ def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> M
     """Load the best network of a run that began with the head `first`, or with none, and choose its read-out."""
     network, card = load(folder / "checkpoints" / "best")
     trained = network if first is None or progress.best_epoch >= 0 else None
-    read_out = read_out_for(trained, data, first) if data.own else None
-    if read_out is not None:
-        if len(read_out.right) > 1:
-            right = ", ".join(f"{right} by {name}" for name, right in read_out.right.items())
-            count = len(read_out.head.right)
-            say(f"answers are read by {read_out.name}; of {count} validation windows are right: {right}")
-        network, data = read_out.head.network, replace(data, contract=replace(data.contract, readout=1))
-    if not data.config.epochs and (read_out is None or read_out.name != BEGUN):
+    heads = heads_of(trained, data, first) if data.own else []
+    if len(heads) > 1:
+        right = ", ".join(f"{head.right.sum()} by {head.name}" for head in heads)
+        say(f"answers are read by {heads[0].name}; of {len(heads[0].right)} validation windows are right: {right}")
+    if heads:
+        network, data = heads[0].network, replace(data, contract=replace(data.contract, readout=1))
+    if not data.config.epochs and first is None:
         raise ValueError("--epochs 0 fits a read-out alone: on a model to start from, to binary recordings of your own")
-    made = origin(data, read_out)
+    made = origin(data, heads[0] if heads else None)
     training = {**card.training, "made": made, "epochs": progress.epoch}
-    return Made(network, replace(card, contract=data.contract, training=training), data, read_out, made)
+    return Made(network, replace(card, contract=data.contract, training=training), data, heads, made)
 
 
 def write_model_so_far(folder: Path, data: Data, progress: Progress, first: Head | None) -> None:
@@ -207,13 +205,14 @@ def write_report(
     metrics.
     """
     made = _make(folder, data, progress, first)
-    network, card, data, read_out = made.network, made.card, made.data, made.read_out
-    learnt = [data.train, data.val] if read_out is not None else [data.train]
+    network, card, data, heads = made.network, made.card, made.data, made.heads
+    learnt = [data.train, data.val] if heads else [data.train]
+    kept = {"kept": heads[0].name, "right": {each.name: int(each.right.sum()) for each in heads}} if heads else None
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     model = folder / "model"
     metrics: dict[str, Any] = {
         "made": made.origin,
-        "val_accuracy": float(read_out.head.right.mean()) if read_out is not None else progress.best_val,
+        "val_accuracy": float(heads[0].right.mean()) if heads else progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
             "accuracy_by_step": test.accuracy_by_step,
@@ -223,13 +222,13 @@ def write_report(
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
         "recorded": data.recorded,
-        "read_out": read_out and {"kept": read_out.name, "right": read_out.right, "count": len(read_out.head.right)},
+        "read_out": kept and {**kept, "count": len(heads[0].right)},
     }
     if not isinstance(data.test.frames, PictureRows):  # of a set that is too large to keep decoded
         of = [str(item.path) for item in data.test_items] or range(test.count)
         recording = np.unique(of, return_inverse=True)[1]
         metrics["baselines"] = beside_network(learnt, data.test, test.chosen, recording, data.contract.kind)
-    known, judged = None, read_out.head.judged if read_out is not None else network
+    known, judged = None, heads[0].judged if heads else network
     try:
         known, metrics["known"] = calibrate_novelty(judged, data)
         known = known if data.contract.readout else with_bins(judged, data, known)

@@ -1,5 +1,6 @@
 """What a trained model is given beside its weights: `known`, commitments and how long it reads."""
 
+import signal
 from copy import deepcopy
 from dataclasses import replace
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 
 from spikesight.app.cli import main
@@ -48,7 +50,7 @@ from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import calibration_error, profile_of, rebinned, unlike_start, with_bins
-from spikesight.training.run.read_out import BEGUN, TRAINED, Head, better, first_head, read_out_for, reason_not_to_train
+from spikesight.training.run.read_out import BEGUN, TRAINED, Head, better, first_head, heads_of, reason_not_to_train
 from spikesight.training.run.readings import Source
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, LABELS, PREDICTION, promising, tiny
@@ -332,17 +334,15 @@ def test_what_a_network_that_never_fires_cannot_tell_the_head_sees_in_the_input(
         if isinstance(module, nn.BatchNorm2d):
             nn.init.zeros_(module.weight)
     assert len(np.unique(evaluate(network, data.val, 2, CPU, data.contract).chosen)) == 1
-    found = read_out_for(network, data)
-    assert found is not None
-    assert found.name == TRAINED
-    assert found.head.right.all()
+    (head,) = heads_of(network, data)
+    assert head.name == TRAINED
+    assert head.right.all()
 
 
 def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
     wrong = replace(data, val=replace(data.val, labels=1 - data.val.labels))
-    found = read_out_for(build_network(data.config, len(data.labels)), wrong)
-    assert found is not None
-    head, contract = found.head, replace(data.contract, readout=1)
+    (head,) = heads_of(build_network(data.config, len(data.labels)), wrong)
+    contract = replace(data.contract, readout=1)
     assert not head.right.any(), "it learns from these only after they have judged it"
     assert evaluate(head.judged, wrong.val, 2, CPU, contract).accuracy == 0, "nor does what they calibrate"
     assert evaluate(head.network, wrong.val, 2, CPU, contract).accuracy > 0
@@ -350,8 +350,8 @@ def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
 
 def test_no_head_for_inputs_that_are_no_plain_events(data: Data) -> None:
     network = build_network(data.config, len(data.labels))
-    assert read_out_for(network, replace(data, contract=replace(data.contract, encoding="count"))) is None
-    assert read_out_for(build_network(data.config, 2, channels=1), data) is None
+    assert heads_of(network, replace(data, contract=replace(data.contract, encoding="count"))) == []
+    assert heads_of(build_network(data.config, 2, channels=1), data) == []
 
 
 def test_an_answer_is_the_mean_of_the_last_steps() -> None:
@@ -408,6 +408,31 @@ def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, first: He
     late = Run(replace(begun, config=replace(begun.config, minutes=1e-9, epochs=3, epoch_steps=1)), tmp_path)
     late.train()
     assert late.progress.epoch == 1, "what the plan did not foresee"
+    late.plan_for(1e-9, 7)
+    assert (late.config.epochs, late.steps_an_epoch) == (1, 1), "an epoch that does not fit is shorter"
+
+
+@pytest.mark.parametrize("head", [False, True])
+def test_ctrl_c_leaves_a_model_that_can_be_served_and_the_run_goes_on_as_if_never_stopped(
+    head: bool, data: Data, begun: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace((begun if head else data).config, epochs=2, epoch_steps=2)
+    step, folder = Run.train_batch, tmp_path / "stopped"
+
+    def stopped(self: Run, *rows: np.ndarray) -> tuple[float, int]:
+        assert (folder / "model" / "config.json").exists() == head, "a head is there at once"
+        signal.raise_signal(signal.SIGINT)
+        return step(self, *rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "train_batch", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            fit(config, folder)
+    assert "as of epoch 1 of 2; not tested" in (folder / "model" / "README.md").read_text()
+    assert Classifier.load(folder / "model").labels == ("cup", "phone")
+    assert fit(config, folder, resume=True)["test"] == fit(config, tmp_path / "whole")["test"]
+    ours, theirs = (load_file(run / "checkpoints" / "last.safetensors") for run in (tmp_path / "whole", folder))
+    assert all(torch.equal(theirs[name], tensor) for name, tensor in ours.items())
 
 
 def test_a_run_is_as_long_as_could_be_told_from_its_beginning(begun: Data, data: Data) -> None:
@@ -434,11 +459,10 @@ def test_a_head_alone_says_whose_network_it_reads(
     config = replace(data.config, init_from="things", network="event-medium", epochs=0)
     metrics = fit(config, tmp_path / "run")
     said, card = capsys.readouterr().out, (tmp_path / "run" / "model" / "README.md").read_text()
-    assert "head only: the shipped things's network stays as it is" in said
+    assert "head only: the network of the shipped things stays as it is" in said
     assert metrics["read_out"]["kept"] == BEGUN
-    assert "head only: the shipped things's network, not trained further" in card
+    assert "head only: the network of the shipped things, not trained further" in card
     assert "with a ridge read-out from 12 recordings" in card, "of training and validation"
-    assert "head only" in card
     with pytest.raises(ValueError, match="--epochs 0 fits a read-out alone"):
         fit(replace(config, init_from=None), tmp_path / "other")
 
