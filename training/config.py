@@ -95,7 +95,7 @@ class TrainConfig:
     carry: Annotated[float, "chance to start with another sample's state; unset: 0.3 for recordings, else 0"] = UNSET
     optimiser: Annotated[Literal["adamw", "sgd"], Section("optimisation"), "optimiser; sgd has momentum 0.9"] = "adamw"
     lr: Annotated[
-        float, "peak learning rate, after the warm-up; unset: 0.02; from a model, or images by name, 0.002"
+        float, "peak learning rate, after a warm-up; unset: 0.02; a model or images by name: 0.002; a head: 0.0002"
     ] = UNSET
     schedule: Annotated[Literal["cosine", "step", "constant"], "cosine to 0; step: times 0.1 each 30 epochs"] = "cosine"
     warmup_epochs: Annotated[float, "epochs of linear warm-up"] = 1.0
