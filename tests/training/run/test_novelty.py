@@ -1,7 +1,6 @@
 """What a trained model is given beside its weights: `known`, commitments and how long it reads."""
 
 import signal
-from copy import deepcopy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,6 +24,7 @@ from spikesight.models.statistics import Floats, interval
 from spikesight.models.steps import Prediction
 from spikesight.training.data import Data, bin_items, load_data, read_item
 from spikesight.training.data.sets import Item
+from spikesight.training.flags import from_mapping
 from spikesight.training.network import build_network
 from spikesight.training.run import conformal
 from spikesight.training.run.conformal import (
@@ -47,7 +47,7 @@ from spikesight.training.run.conformal import (
     streams,
 )
 from spikesight.training.run.evaluate import evaluate, sliding_mean
-from spikesight.training.run.fit import fit
+from spikesight.training.run.fit import begin, fit
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import calibration_error, profile_of, rebinned, unlike_start, with_bins
 from spikesight.training.run.read_out import BEGUN, TRAINED, Head, better, first_head, heads_of, reason_not_to_train
@@ -371,15 +371,15 @@ def begun(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
     return replace(data, config=replace(data.config, init_from=str(folder / "model"), epochs=None, seed=1))
 
 
-@pytest.fixture
-def first(begun: Data) -> Head:
-    head = first_head(begun)
-    assert head is not None
-    return head
+def from_head(data: Data, folder: Path, **settings: object) -> tuple[Run, Head]:
+    config = from_mapping(data.config, settings, "test")
+    run, first, _ = begin(config, replace(data, config=config), folder)
+    assert first is not None
+    return run, first
 
 
-def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, first: Head, tmp_path: Path) -> None:
-    run = Run(replace(begun, config=replace(begun.config, epochs=1)), tmp_path, network=deepcopy(first.judged))
+def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, tmp_path: Path) -> None:
+    run, first = from_head(begun, tmp_path, epochs=1)
     run.keep_first()
     assert run.progress.best_val == first.right.mean(), "an epoch has to surpass it"
     before = {name: parameter.detach().clone() for name, parameter in run.network.named_parameters()}
@@ -390,26 +390,27 @@ def test_what_is_trained_is_the_head_and_what_it_stands_on(begun: Data, first: H
         assert torch.equal(buffer, run.network.get_buffer(name)), "its normalisation stays"
 
 
-def test_weights_that_nothing_teaches_go_back_to_where_they_began(begun: Data, first: Head, tmp_path: Path) -> None:
-    settings = replace(begun.config, epochs=9, lr=1.0, warmup_epochs=0.0, optimiser="sgd", clip_norm=1e-9)
-    run = Run(replace(begun, config=settings), tmp_path, network=deepcopy(first.judged))
+def test_weights_that_nothing_teaches_go_back_to_where_they_began(begun: Data, tmp_path: Path) -> None:
+    settings = {"epochs": 9, "lr": 1.0, "warmup_epochs": 0.0, "optimiser": "sgd", "clip_norm": 1e-9}
+    run, first = from_head(begun, tmp_path, **settings)
     with torch.no_grad():
         run.network.get_parameter("head.bias").add_(1.0)
     run.train_batch(np.arange(4))
     assert torch.allclose(run.network.get_parameter("head.bias"), first.judged.head.bias, atol=1e-6)
 
 
-def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, first: Head, tmp_path: Path) -> None:
-    run = Run(begun, tmp_path, network=deepcopy(first.judged))
+def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, tmp_path: Path) -> None:
+    run, first = from_head(begun, tmp_path, epochs=3, epoch_steps=1, minutes=1e-9)
     run.plan_for(1e9, 7)
     assert run.config.epochs == run.data.config.epochs == 7
     taught, given = run.network.state_dict(), first.judged.state_dict()
     assert all(torch.equal(given[name], tensor) for name, tensor in taught.items())
-    late = Run(replace(begun, config=replace(begun.config, minutes=1e-9, epochs=3, epoch_steps=1)), tmp_path)
-    late.train()
-    assert late.progress.epoch == 1, "what the plan did not foresee"
-    late.plan_for(1e-9, 7)
-    assert (late.config.epochs, late.steps_an_epoch) == (1, 1), "an epoch that does not fit is shorter"
+    run.steps_an_epoch = 50
+    run.plan_for(1e-9, 7)
+    assert (run.config.epochs, run.steps_an_epoch) == (1, 1), "an epoch that does not fit is shorter"
+    run.config = replace(run.config, epochs=3)
+    run.train()
+    assert run.progress.epoch == 1, "what the plan did not foresee"
 
 
 @pytest.mark.parametrize("head", [False, True])

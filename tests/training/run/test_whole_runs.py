@@ -1,9 +1,6 @@
 """Whole runs and their parts: the loop, ends and resumptions."""
 
 import json
-import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +23,6 @@ from spikesight.training.run.fit import dry_run, fit, run_folder
 from spikesight.training.run.loop import Run, TrainingError, learning_rate
 from spikesight.training.run.resume import load_progress, save_progress
 from tests.support.inputs.data_sets import small_config, write_nmnist
-from tests.support.processes import ROOT
 
 ROWS = np.arange(4)
 
@@ -122,49 +118,35 @@ def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeyp
     assert load_progress(path, model, optimiser)[1] == {"step": 1}
 
 
-CHILD = """
-import os, signal, sys
-from pathlib import Path
-sys.path.insert(0, {root!r})
-from tests.support.inputs.data_sets import small_config
-from spikesight.training.run import fit, loop
-step = loop.Run.train_batch
-def dying(self, *rows):
-    if self.progress.step == 4:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return step(self, *rows)
-loop.Run.train_batch = dying
-loop.SAVE_S = 0.0
-config = small_config(Path({data!r}), **{options!r})
-fit.fit(config, Path(config.output) / config.name)
-"""
-
-
-def weights(folder: Path) -> dict[str, torch.Tensor]:
-    return load_file(folder / "checkpoints" / "last.safetensors")
-
-
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_killed_in_mid_epoch_and_resumed_equals_never_stopped(tmp_path: Path, optimiser: str) -> None:
+def test_broken_off_in_mid_epoch_and_resumed_equals_never_stopped(
+    tmp_path: Path, optimiser: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     root, options = write_nmnist(tmp_path), {"carry": 0.5, "ema": 0.9, "optimiser": optimiser, "lr": 0.01}
-    whole = fit(small_config(root, **options), root / "runs" / "whole")
-    code = CHILD.format(root=str(ROOT), data=str(root), options={"name": "killed", **options})
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
-    assert result.returncode == -signal.SIGKILL, result.stderr
-    folder = root / "runs" / "killed"
+    whole, step, folder = fit(small_config(root, **options), root / "runs" / "whole"), Run.train_batch, root / "broken"
+
+    def breaking(self: Run, *rows: np.ndarray) -> tuple[float, int]:
+        if self.progress.step == 4:
+            raise MemoryError
+        return step(self, *rows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Run, "train_batch", breaking)
+        patch.setattr("spikesight.training.run.loop.SAVE_S", 0.0)
+        with pytest.raises(MemoryError):
+            fit(small_config(root, **options), folder)
     with safe_open(folder / "checkpoints" / "last.safetensors", "pt") as file:
         stopped = json.loads(file.metadata()["counters"])
     assert (stopped["epoch"], stopped["batch"], stopped["step"]) == (1, 1, 4)
-    resumed = fit(small_config(root, name="killed", **options), folder, resume=True)
-    ours, theirs = weights(root / "runs" / "whole"), weights(folder)
+    resumed = fit(small_config(root, **options), folder, resume=True)
+    runs = root / "runs" / "whole", folder
+    ours, theirs = (load_file(run / "checkpoints" / "last.safetensors") for run in runs)
     assert set(ours) == set(theirs)
     assert {"carry", "average"} <= {key.split("/")[0] for key in ours}
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
     assert resumed["test"] == whole["test"]
-    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    expected = [json.loads(line) for line in (root / "runs" / "whole" / "metrics.jsonl").read_text().splitlines()]
-    for row in (*rows, *expected):
-        del row["seconds"]
+    lines = ((run / "metrics.jsonl").read_text().splitlines() for run in runs)
+    expected, rows = ([{**json.loads(line), "seconds": 0} for line in each] for each in lines)
     assert rows == expected
 
 
