@@ -23,8 +23,9 @@ Train a spiking classifier on event recordings or images and report its accuracy
 
 Several GPUs: torchrun --nproc-per-node 4 $(which train-dvs) ...
 
-A folder of your own starts from the shipped things (--network event-medium: from random weights; --init-from: from
-another model, whose network and input come along), and an epoch is as many passes over it as make 50 steps.
+A folder of your own begins with a head on the shipped things, a model at once, and trains on from there for --minutes
+where that may help (--network event-medium: from random weights; --init-from: from another model, whose network and
+input come along). An epoch is as many passes over it as make 50 steps.
 
 The model is chosen on a validation split of the training recordings; the test split is read once, at the end.
 Everything lands in runs/<name>/: settings, split, metrics, checkpoints, and model/, which `spikesight serve --model`

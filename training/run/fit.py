@@ -50,7 +50,9 @@ def load_on_all(load: Callable[[], Data], processes: Processes) -> Data:
 def begin(
     config: TrainConfig, data: Data, folder: Path, processes: Processes | None = None
 ) -> tuple[Run, Head | None, str | None]:
-    """Return a run with the settings `config`, the head that it begins with, and why it is not to be trained."""
+    """Return a run with the settings `config`, the head that it begins with, and why it is not to be trained. Raises
+    ValueError for no epochs and no head.
+    """
     first, why, network = first_head(data), None, None
     if first is not None:
         why = None if config.epochs is not None else reason_not_to_train(first)
@@ -58,6 +60,8 @@ def begin(
         suits = replace(suits, epochs=0) if why else suits
         data = replace(data, config=suits, contract=replace(data.contract, readout=1))
         network = deepcopy(first.judged)
+    elif data.config.epochs == 0:
+        raise ValueError("--epochs 0 fits a read-out alone: on a model to start from, to binary recordings of your own")
     return Run(data, folder, processes, network), first, why
 
 
@@ -100,7 +104,6 @@ def fit(
         if processes.main:
             write_model_so_far(folder, run.data, run.progress, first)
         raise
-    run.keep_first()  # of a run without epochs
     metrics: dict[str, Any] = {}
     if processes.main:
         metrics = write_report(folder, run.data, run.progress, run.device, first)

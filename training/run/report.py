@@ -183,8 +183,6 @@ def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> M
         say(f"answers are read by {heads[0].name}; of {len(heads[0].right)} validation windows are right: {right}")
     if heads:
         network, data = heads[0].network, replace(data, contract=replace(data.contract, readout=1))
-    if not data.config.epochs and first is None:
-        raise ValueError("--epochs 0 fits a read-out alone: on a model to start from, to binary recordings of your own")
     made = origin(data, heads[0] if heads else None)
     training = {**card.training, "made": made, "epochs": progress.epoch}
     return Made(network, replace(card, contract=data.contract, training=training), data, heads, made)
