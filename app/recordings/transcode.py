@@ -36,6 +36,7 @@ def run(args: argparse.Namespace) -> int:
     name = args.format or format_of(args.target)
     reader = RecordingReader(args.source, args.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
+    args.target.parent.mkdir(parents=True, exist_ok=True)
     n = write_recording(args.target, parts, reader.size, name, warn=warn)
     for warning in reader.warnings():
         warn(warning)

@@ -187,7 +187,8 @@ def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
         return "classes" if outside > inside else "sessions"
     named = [label for label in shared if label and not _is_session(label)]
     if not named:
-        return "classes"
+        days = all(map(_session, tops)) and not any(map(_session, shared)) and min(map(len, below)) > 2
+        return "sessions" if days else "classes"  # day1/3/<any>: digits or letters as classes
     if max(map(len, tops)) < 3 and max(map(len, inner.values())) == 1 == max(shared.values()):
         return "classes"  # A/runA-1, B/runB-1: letters or digits as classes, told twice
     if all(map(_is_session, tops)) or (len(tops) == 1 and len(named) > 1):
@@ -245,6 +246,11 @@ def _read_name(stem: str, *, counted: bool) -> tuple[str, str]:
     separator = next((c for c in stem if c in "-_ "), "-")
     label = separator.join(kept)
     return (re.sub(r"\d+$", "", label) or label) if counted else label, session
+
+
+def _session(name: str) -> str:
+    """Return the session that a name tells, which a digit or a letter alone does not; empty if none."""
+    return _read_name(name, counted=False)[1]
 
 
 def _is_session(name: str) -> bool:

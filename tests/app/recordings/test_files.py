@@ -65,7 +65,7 @@ def test_transcode(recording: tuple[Path, Events]) -> None:
         target = path.with_suffix(suffix)
         assert main(["transcode", str(path), str(target)]) == 0
         assert np.array_equal(read_recording(target).events, events)
-    target = path.with_suffix(".txt")
+    target = path.parent / "folder of its own" / "cut.txt"
     words = ["transcode", str(path), str(target), "--zero", "--start", "0.1", "--seconds", "0.05"]
     assert main(words) == 0
     kept = read_recording(target).events

@@ -29,6 +29,9 @@ def lay(root: Path, *names: str) -> Path:
         (("A/runA-1.npz", "A/runA-2.npz", "B/runB-1.npz"), "classes", ["A", "A", "B"]),
         (("a/cup.raw", "b/cup.raw", "b/pen.raw"), "sessions", ["cup", "cup", "pen"]),
         (("cup/day1/a.raw", "phone/day1/a.raw"), "classes", ["cup", "phone"]),
+        (("day1/3/a.raw", "day1/4/a.raw", "day2/3/a.raw"), "sessions", ["3", "4", "3"]),
+        (("3/day1/a.raw", "4/day1/a.raw"), "classes", ["3", "4"]),
+        (("day1/1.raw", "day1/2.raw", "day2/1.raw"), "classes", ["day1", "day1", "day2"]),
         (("monday/cup/x.raw", "monday/phone/x.raw"), "sessions", ["cup", "phone"]),
         (("biolab/cup-1.raw", "biolab/phone-1.raw"), "sessions", ["cup", "phone"]),
         (
