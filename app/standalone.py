@@ -31,8 +31,8 @@ from spikesight.service.page.routes import PAGE
 
 FRAME, WHOLE = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixels that see all of them
 RULES = (
-    "WINDOW", "BEGINS", "GOES_ON", "APART", "BESIDE", "MUCH", "SAME", "LASTS", "SILENT", "MOST", "NEWEST", "SHOWN",
-    "SETTLES",
+    "WINDOW", "BEGINS", "GOES_ON", "APART", "BESIDE", "MUCH", "SAME", "FOLLOWS", "TURNS", "LATE", "LASTS", "RETURNS",
+    "SILENT", "MOST", "NEWEST", "SHOWN", "SETTLES",
 )  # fmt: skip
 """What models/classifier/finder.py finds things by, for offline/finder.js."""
 

@@ -274,12 +274,16 @@ def page_version() -> str:
 
 def look(visit: Visit, name: str, folder: Path | None) -> None:
     """Write what is shown now at two widths, light and dark, if there is a folder for it."""
+    size = visit.page.viewport_size
+    assert size is not None
     for width, height in ((1280, 890), (390, 844)) if folder else ():
         for scheme in ("light", "dark"):
             visit.page.set_viewport_size({"width": width, "height": height})
             visit.page.emulate_media(color_scheme=scheme)
             visit.wait(3 * FRAME_MS)
             visit.page.screenshot(path=folder / f"{name}-{width}-{scheme}.png", full_page=True)  # type: ignore[operator]
+    visit.page.set_viewport_size(size)
+    visit.page.emulate_media(color_scheme="light")
 
 
 def animate(browser: Browser, url: str, folder: Path | None) -> None:

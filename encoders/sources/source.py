@@ -51,7 +51,7 @@ def parse(text: str) -> Address:
     kind, _, target = body.partition(":")
     known = kinds()
     if kind not in known or (kind == "file" and not target):
-        raise SourceError(f"'{text}' is no source; choose from {', '.join(sorted(known))}")
+        raise SourceError(f"'{text}' is no source; choose from {', '.join(sorted(known))}; a recording is file:PATH")
     return Address(text, kind, target, 0, options)
 
 

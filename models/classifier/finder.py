@@ -1,13 +1,13 @@
 """Find things in a network's answers at all places of a view, and tell them apart over time.
 
 The network answers at each place of each level of a pyramid (encoders/pyramid.py), "none of the classes" included. What
-it takes for a class, more than its neighbours in place and size do, is a thing. A thing is the same as one of the step
-before if it is the nearest of the same size. Nothing else steers what is looked at.
+it takes for a class, more than its neighbours in place and size do, is a thing. A thing is the same as one of the steps
+before if it is the nearest, of the same size, to where that one would be by now. Nothing else steers what is looked at.
 """
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -24,8 +24,11 @@ WINDOW = 3  # steps over which the answers at a place are averaged before things
 BEGINS, GOES_ON = 0.5, 0.2  # least probability of a class for a new thing, and for one that is there
 APART, BESIDE = 0.5, 1.0  # distance within which there is no other thing, or none of less than MUCH of its probability
 MUCH = 0.8
-SAME = 0.75, 1.6  # largest distance of a thing from where it was, by its length; largest ratio of lengths
+SAME = 0.75, 1.6  # largest distance of a thing from where it would be, by its length; largest ratio of lengths
+FOLLOWS, TURNS = 0.3, 0.04  # shares of the way to where a thing is found that change its place and its speed
+LATE = 2.5  # steps by which the network's answers are behind
 LASTS = 10  # steps for which a thing is held that is not found, though events come from where it was, or would come
+RETURNS = 40  # steps after which what comes into view again, or from behind another thing, is a new one
 SILENT = 4  # cells; with fewer of them lit, nothing came from a place: what is held still sends no events
 MOST = 8  # things at once
 NEWEST = 0.05  # weight of the newest step in a thing's shares
@@ -67,12 +70,35 @@ def corner_of(pyramid: Pyramid, logits: NDArray[np.floating]) -> tuple[int, int]
 
 @dataclass
 class Thing:
-    """A thing that is followed: its place among a Grid's, and for how many steps it was not found."""
+    """A thing that is followed as an alpha-beta filter does it: where it is among a Grid's places, and how it moves."""
 
     id: int
     at: int
     box: NDArray[np.float64]  # left, top, width, height, between those of the places around it
-    missed: int = 0
+    kind: int = 0  # the class for which it was taken last
+    found: int = 1  # steps in which it was found
+    missed: int = 0  # steps since
+    hidden: bool = False  # whether another thing was found where it would be
+    speed: NDArray[np.float64] = field(default_factory=lambda: np.zeros(4))  # of its box a step; its size stays
+
+    @property
+    def held(self) -> bool:
+        """Whether it counts as seen."""
+        return self.missed <= LASTS
+
+    def near(self, box: NDArray[np.float64], kind: int) -> bool:
+        """Whether what is found in this box may be this thing: the longer it was not seen, the farther it may be."""
+        if not self.held and kind != self.kind:
+            return False
+        return _distance(self.box, box) < SAME[0] * max(1.0, self.missed / LASTS)
+
+    def move(self, at: int, box: NDArray[np.float64], kind: int) -> None:
+        """It is found again."""
+        self.found += 1
+        way = box - self.box
+        self.speed[:2] += max(TURNS, 1 / (self.found + 2)) * (way[:2] + way[2:] / 2)
+        self.box = self.box + max(FOLLOWS, 1 / self.found) * way
+        self.at, self.kind, self.missed, self.hidden = at, kind, 0, False
 
 
 class Finder:
@@ -97,36 +123,48 @@ class Finder:
         grid = grid_of(given.pyramid)
         logits = outcome.logits[-1].reshape(-1, self._classes)[grid.places]
         self._recent.append(logits)
-        sure = _probability(np.mean(self._recent, 0))
+        recent = np.mean(self._recent, 0)
+        sure, kinds = _probability(recent), recent.argmax(1)
         likely = np.flatnonzero(sure > GOES_ON)
         found = likely[distinct(grid.boxes[likely], sure[likely])].tolist()
-        self._follow(grid, found, sure, given)
+        self._follow(grid, found, sure, kinds, given)
         place = found[0] if found else int(sure.argmax())
-        shown = [(one.id, one.at, one.box) for one in self._things] or [(0, place, grid.boxes[place])]
+        shown = [one for one in self._things if one.held] or [Thing(0, place, grid.boxes[place])]
         parts = list[tuple[Part, Outcome]]()
-        for number, at, box in shown:
-            left, top, width, height = box.tolist()
-            part = Part(number, (left, top, width, height), _patch(given, grid, at))
-            parts.append((part, outcome._replace(logits=logits[at][None])))
+        for one in shown:
+            left, top, width, height = (one.box + LATE * one.speed).round(2).tolist()
+            patch = _patch(given, grid, one.at)
+            patch = patch._replace(n_events=0) if one.hidden else patch
+            here = outcome._replace(logits=logits[one.at][None])
+            parts.append((Part(one.id, (left, top, width, height), patch), here))
         return parts
 
-    def _follow(self, grid: Grid, found: list[int], sure: NDArray[np.float64], given: Input) -> None:
+    def _follow(
+        self, grid: Grid, found: list[int], sure: NDArray[np.float64], kinds: NDArray[np.int64], given: Input
+    ) -> None:
         """Move the things to the places where they are `found`, begin new ones and forget what is gone."""
         moved = given.pyramid is not None and given.pyramid.moved and given.n_events > 0  # or no frame came
-        left = list(self._things)
-        for at in found:
-            box = between(grid.boxes, sure, at)
-            near = [(distance, one) for one in left if (distance := _distance(one.box, box)) < SAME[0]]
-            if near:
-                _, one = min(near, key=lambda pair: pair[0])
-                left.remove(one)
-                one.at, one.box, one.missed = at, box, 0
-            elif sure[at] > BEGINS and len(self._things) < self._most:
-                self._issued += 1
-                self._things.append(Thing(self._issued, at, box))
+        left, seen = list(self._things), list[Thing]()
         for one in left:
-            one.missed += int(moved or _patch(given, grid, one.at).n_events >= SILENT)
-        self._things = [one for one in self._things if one.missed <= LASTS]
+            one.box = one.box + one.speed
+        for at in found:
+            box, kind = between(grid.boxes, sure, at), int(kinds[at])
+            if near := [one for one in left if one.near(box, kind)]:
+                seen.append(min(near, key=lambda one: _distance(one.box, box)))
+                left.remove(seen[-1])
+                seen[-1].move(at, box, kind)
+            elif sure[at] > BEGINS and sum(one.held for one in self._things) < self._most:
+                self._issued += 1
+                seen.append(Thing(self._issued, at, box, kind))
+                self._things.append(seen[-1])
+        for one in left:
+            one.hidden = any(_distance(one.box, other.box) < SAME[0] for other in seen)
+            if moved or one.hidden or _patch(given, grid, one.at).n_events >= SILENT:
+                one.missed += 1
+                one.at = int(np.abs(grid.boxes - one.box).sum(1).argmin())
+            else:  # it holds still
+                one.box, one.speed = one.box - one.speed, np.zeros(4)
+        self._things = [one for one in self._things if one.missed <= RETURNS]
 
 
 class Spotted:

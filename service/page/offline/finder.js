@@ -6,6 +6,10 @@ function softmax(logits) {
   return powers.map((power) => power / total);
 }
 
+const STILL = [0, 0, 0, 0];
+const rounded = (value) => Math.round(100 * value) / 100;
+const thing = (id, at, boxes) => ({ id, at, box: boxes[at], kind: 0, found: 1, missed: 0, hidden: false, speed: STILL });
+
 class Finder {
   /** facts: "view" of model.json; classes: how many logits each place has. */
   constructor({ places, pyramid, rules }, classes) {
@@ -24,34 +28,53 @@ class Finder {
     const own = this.places.map((place) => logits.slice(place * classes, (place + 1) * classes));
     recent.push(own);
     if (recent.length > rules.window) recent.shift();
-    const sure = own.map((_, at) => this.probability(at));
+    const answers = own.map((_, at) => this.answer(at)), sure = answers.map((one) => one.sure);
     const likely = sure.map((of, at) => ({ at, box: boxes[at], sure: of })).filter((one) => one.sure > rules.goes_on);
     const found = distinct(likely, rules).map(({ at }) => at);
-    this.follow(found, sure, x.some(Boolean));
-    const shown = this.things.length ? this.things : [{ id: 0, at: found[0] ?? sure.indexOf(Math.max(...sure)) }];
-    return shown.map(({ id, at, box = boxes[at] }) => ({ id, box, logits: own[at], lit: this.lit(x, at) }));
+    this.follow(found, sure, answers, x.some(Boolean));
+    const held = this.things.filter((one) => this.held(one)), shown = held.length ? held : [thing(0, found[0] ?? sure.indexOf(Math.max(...sure)), boxes)];
+    return shown.map(({ id, at, box, speed, hidden }) => ({
+      id, box: box.map((value, k) => rounded(value + rules.late * speed[k])), logits: own[at], lit: hidden ? 0 : this.lit(x, at),
+    }));
   }
 
-  /** Of the likeliest class at a place, over the last steps; that of none has the logit 0. */
-  probability(at) {
+  /** The likeliest class at a place over the last steps, {kind, sure}; that of none has the logit 0. */
+  answer(at) {
     const { recent } = this, mean = recent[0][at].map((_, k) => recent.reduce((sum, step) => sum + step[at][k], 0) / recent.length);
-    return Math.max(...softmax([...mean, 0]).slice(0, -1));
+    const shares = softmax([...mean, 0]).slice(0, -1), sure = Math.max(...shares);
+    return { sure, kind: shares.indexOf(sure) };
+  }
+
+  /** Whether a thing counts as seen. */
+  held({ missed }) {
+    return missed <= this.rules.lasts;
   }
 
   /** Move the things to where they are found, begin new ones and forget what is gone: frames are moved, so what is there sends events.
    *  frame: whether one came. */
-  follow(found, sure, frame) {
-    const { begins, most, lasts, same: [near] } = this.rules, left = new Set(this.things);
+  follow(found, sure, answers, frame) {
+    const { begins, most, lasts, returns, follows, turns, same: [near] } = this.rules, left = new Set(this.things);
+    for (const one of left) one.box = one.box.map((value, k) => value + one.speed[k]);
     for (const at of found) {
-      const box = this.between(sure, at);
-      const away = (one) => this.distance(one.box, box);
-      const [nearest] = [...left].filter((one) => away(one) < near).sort((a, b) => away(a) - away(b));
+      const box = this.between(sure, at), { kind } = answers[at], away = (one) => this.distance(one.box, box);
+      const maybe = (one) => (this.held(one) || one.kind === kind) && away(one) < near * Math.max(1, one.missed / lasts);
+      const [nearest] = [...left].filter(maybe).sort((a, b) => away(a) - away(b));
       left.delete(nearest);
-      if (nearest) Object.assign(nearest, { at, box, missed: 0 });
-      else if (sure[at] > begins && this.things.length < most) this.things.push({ id: ++this.issued, at, box, missed: 0 });
+      if (nearest) {
+        const way = box.map((value, k) => value - nearest.box[k]), count = nearest.found + 1;
+        const speed = nearest.speed.map((value, k) => value + (k < 2 ? Math.max(turns, 1 / (count + 2)) * (way[k] + way[k + 2] / 2) : 0));
+        Object.assign(nearest, { at, kind, speed, found: count, missed: 0, hidden: false });
+        nearest.box = nearest.box.map((value, k) => value + Math.max(follows, 1 / count) * way[k]);
+      } else if (sure[at] > begins && this.things.filter((one) => this.held(one)).length < most) {
+        this.things.push({ ...thing(++this.issued, at, this.boxes), box, kind });
+      }
     }
-    if (frame) for (const one of left) one.missed++;
-    this.things = this.things.filter(({ missed }) => missed <= lasts);
+    for (const one of left) {
+      one.hidden = this.things.some((other) => !left.has(other) && this.distance(one.box, other.box) < near);
+      if (frame || one.hidden) Object.assign(one, { missed: one.missed + 1, at: this.nearest(one.box) });
+      else Object.assign(one, { box: one.box.map((value, k) => value - one.speed[k]), speed: STILL }); // it holds still
+    }
+    this.things = this.things.filter(({ missed }) => missed <= returns);
   }
 
   /** The box of a thing between those of the places around `at`, weighted by their probabilities. */
@@ -61,7 +84,13 @@ class Finder {
     const near = boxes.map((box, n) => ({ box, weight: sure[n] })).filter(({ box, weight }) => weight >= goes_on && alike(box));
     const mean = (of) => near.reduce((sum, { box, weight }) => sum + weight * of(box), 0) / near.reduce((sum, { weight }) => sum + weight, 0);
     const side = Math.exp(mean((box) => Math.log(box[2])));
-    return [...[0, 1].map((axis) => mean((box) => box[axis] + box[2] / 2) - side / 2), side, side].map((value) => Math.round(100 * value) / 100);
+    return [...[0, 1].map((axis) => mean((box) => box[axis] + box[2] / 2) - side / 2), side, side].map(rounded);
+  }
+
+  /** The place whose box is most like this one. */
+  nearest(own) {
+    const unlike = this.boxes.map((box) => box.reduce((sum, value, k) => sum + Math.abs(value - own[k]), 0));
+    return unlike.indexOf(Math.min(...unlike));
   }
 
   /** How far two boxes lie apart, by the longer of their lengths; infinite where these differ too much. */
