@@ -104,9 +104,7 @@ def fit(
         if processes.main:
             write_model_so_far(folder, run.data, run.progress, first)
         raise
-    metrics: dict[str, Any] = {}
-    if processes.main:
-        metrics = write_report(folder, run.data, run.progress, run.device, first)
+    metrics = write_report(folder, run.data, run.progress, run.device, first) if processes.main else {}
     processes.close()
     return metrics
 

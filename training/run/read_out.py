@@ -107,11 +107,6 @@ def _count(data: Data, *, with_val: bool) -> str:
     return f"{len(paths)} recordings" if paths else f"{data.recorded} images"
 
 
-def _numbers(values: NDArray) -> NDArray[np.int64]:
-    """Return each value's number among the different ones."""
-    return np.unique(values, return_inverse=True)[1]
-
-
 def better(right: NDArray[np.bool_], recording: NDArray, share: float) -> bool:
     """Return whether answers to windows [M] of recordings [M] are `right` for more than a `share`, by over one standard
     error (the rule of Breiman et al. 1984).
@@ -122,7 +117,7 @@ def better(right: NDArray[np.bool_], recording: NDArray, share: float) -> bool:
 
 def _by_recording(right: NDArray[np.bool_], recording: NDArray) -> NDArray[np.float64]:
     """Return the share of each recording's windows that are right; they are correlated, and count as one."""
-    number = _numbers(recording)
+    number = np.unique(recording, return_inverse=True)[1]
     return np.bincount(number, right) / np.bincount(number)
 
 
@@ -149,7 +144,7 @@ def _head(name: str, network: SpikingResNet, data: Data) -> Head:
             under.head.bias.copy_(torch.from_numpy(head.bias))
     files = [str(item.path) for item in data.train_items]
     learnt = np.resize(files, len(data.train))[rows]  # repeated ones follow each other
-    recording = _numbers(np.concatenate([learnt, paths]))
+    recording = np.unique(np.concatenate([learnt, paths]), return_inverse=True)[1]
     left_out = regression.without(folds(labels, recording))[:, 0]
     alone = np.isnan(left_out[len(train) :])  # of classes with one recording, which validation windows judge
     left_out[len(train) :][alone] = scores[alone]

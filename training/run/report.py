@@ -170,7 +170,6 @@ class Made:
     card: Card
     data: Data  # with the contract of the model
     heads: list[Head]  # the first one is taken
-    origin: str  # what it is, in words
 
 
 def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> Made:
@@ -183,16 +182,15 @@ def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> M
         say(f"answers are read by {heads[0].name}; of {len(heads[0].right)} validation windows are right: {right}")
     if heads:
         network, data = heads[0].network, replace(data, contract=replace(data.contract, readout=1))
-    made = origin(data, heads[0] if heads else None)
-    training = {**card.training, "made": made, "epochs": progress.epoch}
-    return Made(network, replace(card, contract=data.contract, training=training), data, heads, made)
+    made = {"made": origin(data, heads[0] if heads else None), "epochs": progress.epoch}
+    return Made(network, replace(card, contract=data.contract, training={**card.training, **made}), data, heads)
 
 
 def write_model_so_far(folder: Path, data: Data, progress: Progress, first: Head | None) -> None:
     """Write model/ of a run that is not over: not tested, and calibrated to nothing."""
     made = _make(folder, data, progress, first)
     save(folder / "model", made.network, replace(made.card, profile=profile_of(data)))
-    when = f"{made.origin}; as of epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
+    when = f"{made.card.training['made']}; as of epoch {progress.epoch + 1} of {data.config.epochs}; not tested"
     write_whole(folder / "model" / "README.md", f"# {folder.name}\n\n{when}.\n")
 
 
@@ -209,7 +207,7 @@ def write_report(
     test = evaluate(network.to(device), data.test, len(data.labels), device, data.contract)
     model = folder / "model"
     metrics: dict[str, Any] = {
-        "made": made.origin,
+        "made": card.training["made"],
         "val_accuracy": float(heads[0].right.mean()) if heads else progress.best_val,
         "best_epoch": progress.best_epoch + 1,
         "test": {
