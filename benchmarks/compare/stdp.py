@@ -7,12 +7,11 @@ neuron is assigned to the class that it responds to.
 
 from dataclasses import dataclass
 
+import numba
 import numpy as np
 
-from spikesight.encoders.kernels.loop import loop
 
-
-@loop
+@numba.njit(cache=True, nogil=True)
 def present(
     rates, weights, threshold, counts, seed, learn, steps, peak, membrane, trace_decay, a_plus, a_minus, total,
     theta, theta_plus, theta_keep,

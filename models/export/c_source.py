@@ -14,13 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikesight.encoders.native.targets import SOURCES as KERNELS
 from spikesight.models.contract import Card
 from spikesight.models.engine.engine import plan_of
 from spikesight.models.engine.plan import KINDS
 from spikesight.models.engine.structs import NativeConvolution, NativeLayer
 from spikesight.models.export.block import judging
 from spikesight.models.export.parity import ExportError
-from spikesight.models.native.targets import SOURCES as KERNELS
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikesight.models.native.build import NUMBER, REAL, library
+from spikesight.encoders.native.build import NUMBER, REAL, library
 
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig

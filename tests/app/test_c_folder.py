@@ -35,6 +35,7 @@ from spikesight.app.c_folder import (
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.native.build import build
 from spikesight.encoders.recordings.nmnist import Nmnist
 from spikesight.encoders.recordings.prophesee import Evt2, Evt3
 from spikesight.models.checkpoint import load, save
@@ -44,7 +45,6 @@ from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine
 from spikesight.models.export.c_source import TEMPLATE, write_source
 from spikesight.models.export.parity import ExportError, example_inputs
-from spikesight.models.native.build import build
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import CLIF, IF, PLIF, SLIDING_PSN, NeuronConfig

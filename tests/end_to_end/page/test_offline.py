@@ -15,6 +15,7 @@ from torch import nn
 from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.app.standalone import write_folder
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.native.build import build
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.inputs import InputPipeline, QuietReset
@@ -22,7 +23,6 @@ from spikesight.models.classifier.session import Session
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine
-from spikesight.models.native.build import build
 from spikesight.models.networks.ann import CifarResNet
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork

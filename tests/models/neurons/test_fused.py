@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import Tensor
 
+from spikesight.encoders.native.build import library
 from spikesight.models.engine.engine import engine_status
-from spikesight.models.native.build import library
 from spikesight.models.neurons.config import PAPER_LIF, NeuronConfig
 from spikesight.models.neurons.fused import can_fuse, fused_steps
 from spikesight.models.neurons.layers import make_neuron
