@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events, unwrap
-from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.columns import sensor
 from spikesight.encoders.recordings.format import (
+    LARGEST_PACKET,
     CutShort,
     NoEventsKnown,
     Opened,

@@ -7,15 +7,14 @@ and are unwrapped; a smaller step back is left to the sanitiser.
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
-from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
+from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, unwrap
 from spikesight.encoders.recordings.format import Decode, Opened, Parts, RecordingError, text_header, word_chunks
 from spikesight.encoders.recordings.text import layout_of
 
@@ -29,6 +28,10 @@ SENSORS = {  # by the plugin or system name, for headers without geometry
     "imx646": SensorSize(1280, 720),
 }
 MOST_WRAPS = 1 << 20  # most wraps of EVT3's clock without an event: months
+SINGLE_BIT = 13  # which is set in EVT3's word of a single event
+EVENT_BITS = np.array([0, 0, 1 << SINGLE_BIT, 0, 0xFFF, 0xFF, *[0] * 10], np.uint16)  # by the kind of word
+VECTOR_STEPS = np.array([0, 0, 0, 0, 12, 8, *[0] * 10])
+LAST_BASE = 0x7FFF - 12  # column from which on EVT3's vectors begin no more
 SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
 ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
@@ -44,9 +47,13 @@ class Evt2:
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        data = data[: 4 * (len(out) - 1)]
-        n, self.high = kernels.compiled("readers").evt2(data.view("<u4"), self.high, out.view(np.uint8))
-        return n, len(data)
+        words = data[: 4 * len(out)].view("<u4")
+        kind = words >> 28
+        events = np.flatnonzero(kind <= 1)
+        high, self.high = _bases(kind == 8, words, self.high, (6, 34), events)
+        kept = np.count_nonzero(high < 0)  # all that came before the first time word
+        high, events = high[kept:], words[events[kept:]]
+        return _put(out, high | events >> 22 & 0x3F, events >> 11 & 0x7FF, events & 0x7FF, events >> 28), 4 * len(words)
 
 
 @dataclass
@@ -57,23 +64,55 @@ class Evt21:
     high: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        n, used, self.high = kernels.compiled("readers").evt21(self._words(data), self.high, out.view(np.uint8))
+        heads, bits = (data.view("<u4")[n::2] for n in ((0, 1) if self.swapped else (1, 0)))
+        kind = heads >> 28
+        used = _fitting(bits * (kind <= 1), len(out))
+        heads, bits, kind = heads[:used], bits[:used], kind[:used]
+        events = np.flatnonzero(kind <= 1)
+        high, self.high = _bases(kind == 8, heads, self.high, (6, 34), events)
+        events, high = events[high >= 0], high[high >= 0]
+        word, pixel = _set_bits(bits[events])
+        heads, high = heads[events][word], high[word]
+        n = _put(out, high | heads >> 22 & 0x3F, (heads >> 11 & 0x7FF) + pixel, heads & 0x7FF, heads >> 28)
         return n, 8 * used
-
-    def _words(self, data: NDArray[np.uint8]) -> Words:
-        words = data.view("<u8")
-        return words >> np.uint64(32) | words << np.uint64(32) if self.swapped else words
 
 
 @dataclass
 class Evt3:
     """Decodes uint16 words, each setting row, time or base column, or giving an event or a vector of events."""
 
-    state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
+    high: int = -1  # time base
+    low: int = 0  # 12 bits of time
+    row: int = -1  # -1: none seen yet
+    base: int = 0  # column of the next vector
+    on: int = 0  # its polarity
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        n, used = kernels.compiled("readers").evt3(data.view("<u2"), self.state, out.view(np.uint8))
-        return n, 2 * used
+        words = data.view("<u2")
+        kind = words >> 12
+        bits = words & EVENT_BITS[kind]
+        used = _fitting(bits, len(out))
+        words, kind, bits = words[:used], kind[:used], bits[:used]
+        at = np.flatnonzero(bits != 0)
+        high, self.high = _bases(kind == 8, words, self.high, (12, 24), at)
+        low, self.low = _latest(kind == 6, words & 0xFFF, self.low, at)
+        row, self.row = _latest(kind == 0, words & 0x7FF, self.row, at)
+        x, on = words[at] & 0x7FF, words[at] >> 11 & 1
+        vectors = (kind == 4) | (kind == 5)
+        if vectors.any() or (kind == 3).any():
+            steps = VECTOR_STEPS[kind]
+            ahead = np.cumsum(steps)  # columns that vectors pass
+            base, last = _latest(kind == 3, (words & 0x7FF) - ahead, self.base, at)
+            base = np.minimum(base + ahead[at] - steps[at], LAST_BASE)
+            self.base = min(last + int(ahead[-1]), LAST_BASE)
+            vector_on, self.on = _latest(kind == 3, words >> 11 & 1, self.on, at)
+            word, pixel = _set_bits(bits[at])
+            alone = x.astype(np.int64) - SINGLE_BIT
+            x, on = (np.where(vectors[at], *one)[word] for one in ((base, alone), (vector_on, on)))
+            x += pixel
+            high, low, row = high[word], low[word], row[word]
+        unknown = np.count_nonzero((high < 0) | (row < 0))  # all before the first time base or row
+        return _put(out, *(one[unknown:] for one in (high | low, x, row, on))), 2 * used
 
 
 @dataclass
@@ -84,14 +123,48 @@ class Dat:
     last: int = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        data = data[: 8 * (len(out) - 1)]
-        words = data.view("<u4")
+        t, word = (data[: 8 * len(out)].view("<u4")[n::2] for n in range(2))
+        t = unwrap(t.astype(np.int64), 32, self.last)
+        self.last = int(t[-1]) if len(t) else self.last
         if self.first_version:
-            words = words.copy()
-            x, y, p = words[1::2] & 0x1FF, words[1::2] >> 9 & 0xFF, words[1::2] >> 17 & 1
-            words[1::2] = p << 28 | y << 14 | x
-        self.last = kernels.compiled("readers").dat(words, self.last, out.view(np.uint8))
-        return len(data) // 8, len(data)
+            return _put(out, t, word & 0x1FF, word >> 9 & 0xFF, word >> 17 & 1), 8 * len(t)
+        return _put(out, t, word & 0x3FFF, word >> 14 & 0x3FFF, word >> 28 > 0), 8 * len(t)
+
+
+def _put(out: Events, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], on: NDArray[Any]) -> int:
+    """Write events to the start of `out`; return their number."""
+    events = out[: len(t)]
+    events["t"], events["x"], events["y"], events["p"] = t, x, y, on
+    return len(t)
+
+
+def _latest(told: NDArray[np.bool_], values: NDArray[Any], before: int, at: NDArray[Any]) -> tuple[NDArray[Any], int]:
+    """Return, for the words `at`, the value of the last word before that told one; and of the last of all."""
+    known = np.append(np.int64(before), values[np.flatnonzero(told)])  # places index faster than a mask
+    return known[np.cumsum(told, dtype=np.int32)[at]], int(known[-1])
+
+
+def _bases(
+    told: NDArray[np.bool_], words: Words, before: int, clock: tuple[int, int], at: NDArray[Any]
+) -> tuple[NDArray[Any], int]:
+    """Return `_latest` of time bases, which stand `shift` bits up in a `clock` (shift, bits) and are unwrapped."""
+    shift, bits = clock
+    values = (words[np.flatnonzero(told)].astype(np.int64) << shift) & (1 << bits) - 1
+    known = np.append(np.int64(before), unwrap(values, bits, before))
+    return known[np.cumsum(told, dtype=np.int32)[at]], int(known[-1])
+
+
+def _fitting(bits: Words, room: int) -> int:
+    """Return how many words, with an event for each set bit, give at most `room` events."""
+    counts = np.bitwise_count(bits)
+    if int(counts.sum(dtype=np.int64)) <= room:
+        return len(bits)
+    return int(np.searchsorted(np.cumsum(counts, dtype=np.int64), room, "right"))
+
+
+def _set_bits(bits: Words) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the index of the word, and the place in it from the lowest on, of every set bit."""
+    return np.nonzero(np.unpackbits(bits.view(np.uint8).reshape(len(bits), -1), axis=1, bitorder="little"))
 
 
 # ------------------------------------------------------------------------------------------------------------ headers

@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize
-from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings import aedat, aedat4, format, nmnist, prophesee
 from spikesight.encoders.recordings.aedat4 import (
     AEDAT4_MARK,
@@ -28,7 +27,7 @@ from spikesight.encoders.recordings.aedat4 import (
 )
 from spikesight.encoders.recordings.aedat4 import NONE as UNPACKED
 from spikesight.encoders.recordings.files import packets, read_recording
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import LARGEST_PACKET, RecordingError
 from tests.support.inputs.formats import write, written
 from tests.support.inputs.samples import DAVIS, random_events
 
