@@ -47,7 +47,7 @@ log = logging.getLogger("spikesight")
 _turn = Lock()  # models load in several threads; only the first compiles
 
 
-class NoKernelsError(RuntimeError):
+class NoKernelsError(OSError):
     """There is no compiled library, and none can be made; the message says why."""
 
 
