@@ -183,11 +183,12 @@ def groups(
         beside = sides[:, able]
         members = np.abs(centres[able] - centres[head]).max(1) < near[0] * long[head]
         members |= able == head
-        box, grown = sides[:, head], True
-        while grown:  # from side to side of boxes: negative where they overlap
-            before, box = box, beside[:, members].min(1)
-            members |= (beside + box[[2, 3, 0, 1], np.newaxis]).max(0) < near[1] * long[head]
-            grown = bool((box != before).any())
+        grown, box = True, sides[:, head]
+        while grown:
+            box = beside[:, members].min(1)
+            close = (beside + box[[2, 3, 0, 1], np.newaxis]).max(0) < near[1] * long[head]
+            grown = bool((close & ~members).any())
+            members |= close
         x, y, right, bottom = box.tolist()
         those = np.zeros(len(stats), np.uint8)
         those[able[members]] = 1
