@@ -334,9 +334,7 @@ class Messages:
             raise NoEventsKnown(f"its events are coded as '{shown(coding)}', which is not known here ({known} are)")
         if fields.number("B"):
             raise NoEventsKnown("its events are big-endian")
-        words = np.frombuffer(
-            bytearray(fields.take(fields.number("I"))), np.uint8
-        )  # writable, as compiled loops know it
+        words = np.frombuffer(fields.take(fields.number("I")), np.uint8)
         record = 2 if coding in ("evt3", "libcaer_cmp") else 8
         return size, getattr(self, f"_{coding}")(words[: len(words) // record * record], base)
 
@@ -359,7 +357,8 @@ class Messages:
         """Decode EVT3 with columns and rows swapped and other kinds of words. Times of each message start at 0; the
         column carries over from message to message.
         """
-        self._decode.state[[0, 1, 5]] = 0, 0, 1
+        decode = self._decode
+        decode.high, decode.low, decode.row = 0, 0, max(decode.row, 0)
         coded = words.view("<u2")
         events = self._evt3((KINDS[coded >> 12] | coded & 0xFFF).view(np.uint8), 0)
         return make_events(events["t"] + base // 1000, events["y"], events["x"], events["p"])
