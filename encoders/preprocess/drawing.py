@@ -125,9 +125,9 @@ def dark(image: Picture, levels: Sequence[float] = LEVELS, largest: float = LARG
     ink, ground = ink_of(image)
     shortest, longest = SMALLEST * min(ink.shape), largest * min(ink.shape)
     for level in levels:
-        labels, *parts = parts_of(ink, level)
+        labels, stats, centres, kept = parts_of(ink, level)
         for near in (NEVER, NEAR):
-            for those, box in groups(*parts, (shortest, longest), near):
+            for those, box in groups(stats, centres, kept, (shortest, longest), near):
                 if max(box[2:]) > longest or (near is NEAR and those.sum() < 2):
                     continue
                 one = rated(Candidate(box, labels, those, ink), ground)

@@ -164,7 +164,8 @@ def _fitting(bits: Words, room: int) -> int:
 
 def _set_bits(bits: Words) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
     """Return the index of the word, and the place in it from the lowest on, of every set bit."""
-    return np.nonzero(np.unpackbits(bits.view(np.uint8).reshape(len(bits), -1), axis=1, bitorder="little"))
+    word, place = np.nonzero(np.unpackbits(bits.view(np.uint8).reshape(len(bits), -1), axis=1, bitorder="little"))
+    return word, place
 
 
 # ------------------------------------------------------------------------------------------------------------ headers
