@@ -27,7 +27,6 @@ from spikesight.models.classifier.objects import AHEAD
 from spikesight.models.contract import Card
 from spikesight.models.export.block import judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
-from spikesight.models.networks.places import REACH, for_views
 from spikesight.service.page.routes import PAGE
 
 FRAME, WHOLE = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixels that see all of them
@@ -44,9 +43,9 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
         layers, (_, *size) = card.novelty.layers if card.novelty else 0, card.contract.shape
-        content, engine = write_block(network, *size, layers=layers, reach=0, **judging(card))
+        content, engine = write_block(network, *size, layers=layers, **judging(card))
         (partial / "model.bin").write_bytes(content)
-        view = None if card.view is None else write_view(partial, network, card)
+        view = write_view(partial, network, card) if card.contract.finds else None
         for part in ("shared", "offline"):
             shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
         (partial / "offline" / "index.html").rename(partial / "index.html")
@@ -55,13 +54,11 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
 
 
 def write_view(folder: Path, network: nn.Module, card: Card) -> dict[str, Any]:
-    """Write view.bin, the network with its weights for views on the pyramid of the page's frames, and the pixels before
-    which the frames are moved; return the facts that the page needs to find things.
+    """Write view.bin, the network on the pyramid of the page's frames, and the pixels before which these are moved;
+    return the facts that the page needs to find things.
     """
-    assert card.view is not None
-    seeing, pyramid = for_views(network), pyramid_of_frames(FRAME)
-    seeing.load_state_dict(card.view)
-    content, engine = write_block(seeing, pyramid.height, pyramid.width, reach=REACH)
+    pyramid = pyramid_of_frames(FRAME)
+    content, engine = write_block(network, pyramid.height, pyramid.width)
     (folder / "view.bin").write_bytes(content)
     eye, first = MovedFrames(pyramid.finest), pyramid.levels[0].factor
     levels = [{**one._asdict(), "least": max(1, round(LINE * one.factor / first))} for one in pyramid.levels]

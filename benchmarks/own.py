@@ -3,6 +3,7 @@
     python -m benchmarks.own --root DATA --folder runs/own                          what `teach` gives
     python -m benchmarks.own --root DATA --folder runs/own --trained                `train-dvs`, too (long)
     python -m benchmarks.own --root DATA --folder runs/own --choosing --features A B
+    python -m benchmarks.own --root DATA --pictures PHOTOS --pairs 240                what is left on another day
 
 A row is a set and a number of examples: the mean over draws of examples (or of days). Ridge regression and the kernel
 machine learn from the same examples. `--choosing` has sets on which a network to start from may be chosen; on the
@@ -11,6 +12,7 @@ others nothing is chosen. Recordings that a program makes lie in `--folder` and 
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,9 +36,9 @@ from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.novelty.score import KEPT
 from spikesight.models.shipped import START
+from spikesight.models.teach.advice import FITTED, above_chance, another_day, log_odds
 from spikesight.models.teach.advice import report as report_of
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, Taught, backbone
-from spikesight.models.teach.unknown import REFUSED
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import log_counts, predictions
 from spikesight.training.teach.examples import Plan, copies_for, plan, read_examples
@@ -47,7 +49,8 @@ SECONDS = 6.0  # of a recording of an emulated day
 SHAPES = ("circle", "square", "triangle", "star", "cross", "moon")
 COLUMNS = (
     "draws", "asked", "right", "deviation", "kernel", "ridge", "draws ahead of the kernel", "behind",
-    "taught, but unknown", "untaught, and unknown", "estimate", "estimates within 5 points", "intervals that hold",
+    "taught, but unknown", "with a line", "untaught, and unknown there", "estimate for another day",
+    "within 5 points", "interval holds", "either", "more of the same", "same: within 5 points", "same: interval holds",
 )  # fmt: skip
 
 
@@ -75,12 +78,13 @@ class Answers(NamedTuple):
     asked: int
     right: dict[str, float]  # by method; OURS is first
     unknown: float  # share of the examples of taught things that are called unknown
-    refused: float  # share of the examples of a class that is left out that are called unknown; NaN: of two classes
-    estimate: float  # NaN: none was told
-    interval: tuple[float, float]
+    refused: float  # share of the examples of a class that is left out that are called unknown; NaN: no line is drawn
+    estimates: tuple[float, float]  # of another day, of more of the same; NaN: none was told
+    intervals: tuple[tuple[float, ...], tuple[float, ...]]  # empty: none was told
 
 
-LEFT = (10, 25, 50, 75, 90)  # percentiles of what is left on another day
+LOOKS = 8  # of a class on each made day
+MISSED = 0.1  # share of the heads whose accuracy on another day may lie beyond the interval
 OURS, KERNEL, RIDGE = "ours", "RBF kernel on log counts", "ridge on log counts"
 
 
@@ -201,10 +205,13 @@ def taught(one: Own, shots: int, draw: int, features: str) -> Answers:
     if len(head.labels) > 3:
         other = head.labels[draw % len(head.labels)]
         without = learner.learn(None, [shown for shown in learner.shown if shown.label != other])
-        refused = float(1 - answered(without, [shown for shown in questions.shown if shown.label == other])[1].mean())
-    low, high = found["interval"] or (float("nan"),) * 2
-    estimate = float("nan") if found["accuracy"] is None else float(found["accuracy"])
-    return Answers(len(truth), right, float(1 - known.mean()), refused, estimate, (low, high))
+        if without.unknown and without.unknown.noticed:
+            others = [shown for shown in questions.shown if shown.label == other]
+            refused = float(1 - answered(without, others)[1].mean())
+    nothing = float("nan")
+    estimates = (found["another_day"] or nothing, nothing if found["accuracy"] is None else found["accuracy"])
+    intervals = tuple(found["another_day_interval"] or ()), tuple(found["interval"] or ())
+    return Answers(len(truth), right, float(1 - known.mean()), refused, estimates, intervals)
 
 
 def answered(head: Taught, asked: list[EmbeddedExample]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -222,35 +229,114 @@ def answered(head: Taught, asked: list[EmbeddedExample]) -> tuple[NDArray[np.flo
     return logits, np.array([detector.judge(one, len(head.labels), 1).known >= KEPT for one in windows])
 
 
-def pairs(args: argparse.Namespace, features: str) -> None:
-    """Tell what becomes of heads on other made days, of kinds of things that no network has learnt: what part of the
-    accuracy above chance is left, and how many taught and untaught things are called unknown.
+class Pair(NamedTuple):
+    """What a head that was taught on one made day showed, and what became of it on the other."""
+
+    number: int  # of the pair; both ways have the same
+    classes: int
+    shots: int
+    correct: int  # of so many examples that were held out
+    held_out: int
+    right: float  # share on the other day
+    unknown: float  # share of the taught classes' examples of the other day that are called unknown; NaN: no line
+    told: float  # of the head without a class: the share of left-out classes that it tells to refuse; NaN: no line
+    same_day: float  # share of that class's examples of the same day, and of the other, that are called unknown
+    other_day: float
+
+
+def pairs(args: argparse.Namespace, features: str) -> list[Pair]:
+    """Teach heads on made days, of kinds of things that no network has learnt, and ask them on the other day. What
+    the folder has already is not made again.
     """
-    kinds, random = things.pictures(args.root, args.pictures, held_out=True), np.random.default_rng(15)
-    found = list[tuple[float, ...]]()
+    kinds, network = things.pictures(args.root, args.pictures, held_out=True), backbone(features)
+    file = args.folder / f"pairs-{Path(features).name}.csv"
+    rows = np.loadtxt(file, delimiter=",", ndmin=2) if file.exists() else ()
+    found = [Pair(int(row[0]), int(row[1]), int(row[2]), int(row[3]), int(row[4]), *row[5:].tolist()) for row in rows]
     for number in with_progress(range(args.pairs), "pairs of days", "pair"):
-        ways, looks = int(random.integers(3, 9)), int(random.integers(5, 11))
-        x = things.episode(kinds, (2 << 40) + number, "", ways, looks)[0].numpy()
-        learner = FewShotLearner(backbone(features), SensorSize(34, 34), things.STEPS, things.BIN_US)
-        shown = [learner.embed(f"{n // (2 * looks)}", f"{n}", x[:, n : n + 1]) for n in range(x.shape[1])]
-        days = [[one for n, one in enumerate(shown) if n // looks % 2 == day] for day in (0, 1)]
-        for learnt, asked in (days, days[::-1]):
-            head, without = learner.learn(shown=learnt), learner.learn(shown=learnt[looks:])
-            truth, chance = np.array([int(one.label) for one in asked]), 1 / ways
-            logits, known = answered(head, asked)
-            right, told = (logits.argmax(1) == truth).mean(), report_of(head)["accuracy"]
-            refused = 1 - answered(without, asked[:looks])[1].mean()
-            noticed = without.unknown.noticed if without.unknown else 0.0
-            left = (right - chance) / max(told - chance, 0.05)
-            found.append((told, right, left, 1 - known.mean(), refused, noticed, ways, looks))
-    np.savetxt(args.folder / f"pairs-{Path(features).name}.csv", found, "%.4f", ",")
-    columns = np.array(found).T
-    for name, values in zip(("told", "right", "part above chance", "taught, unknown", "untaught, unknown"), columns):
-        spread = ", ".join(f"{share} % {np.percentile(values, share):.3f}" for share in LEFT)
-        print(f"{name:20} mean {values.mean():.3f}; {spread}")
-    if (line := columns[5] >= REFUSED).any():
-        taught_, untaught = (columns[n][line].mean() for n in (3, 4))
-        print(f"with a line {line.mean():.2f}: taught, unknown {taught_:.3f}; untaught, unknown {untaught:.3f}")
+        if found and number <= found[-1].number:
+            continue
+        random = np.random.default_rng([15, number])
+        ways, shots = int(random.integers(2, 11)), round(float(np.exp(random.uniform(np.log(2), np.log(LOOKS)))))
+        x = things.episode(kinds, (4 << 40) + number, "", ways, LOOKS)[0].numpy()
+        learner = FewShotLearner(network, SensorSize(34, 34), things.STEPS, things.BIN_US)
+        shown = [learner.embed(f"{n // (2 * LOOKS)}", f"{n}", x[:, n : n + 1]) for n in range(x.shape[1])]
+        days = [[one for n, one in enumerate(shown) if n // LOOKS % 2 == day] for day in (0, 1)]
+        found += [asked_of(learner, number, shots, *both) for both in (days, days[::-1])]
+        np.savetxt(file, np.array(found), "%.4f", ",", header=",".join(Pair._fields))
+    return found
+
+
+def asked_of(
+    learner: FewShotLearner, number: int, shots: int, learnt: list[EmbeddedExample], asked: list[EmbeddedExample]
+) -> Pair:
+    """Teach a head `shots` examples of each class of a day, and one without the first class; ask both on the other."""
+    few = [one for n, one in enumerate(learnt) if n % LOOKS < shots]
+    head, nothing = learner.learn(shown=few), float("nan")
+    logits, known = answered(head, asked)
+    right = float((logits.argmax(1) == np.array([head.labels.index(one.label) for one in asked])).mean())
+    score, lined = report_of(head), bool(head.unknown and head.unknown.noticed)
+    unknown = float(1 - known.mean()) if lined else nothing
+    row = Pair(number, len(head.labels), shots, score["correct"], score["count"], right, unknown, *[nothing] * 3)
+    if row.classes < 4:
+        return row
+    without = learner.learn(shown=few[shots:])
+    if not without.unknown or not without.unknown.noticed:
+        return row
+    same, other = (float(1 - answered(without, day[:LOOKS])[1].mean()) for day in (learnt, asked))
+    return row._replace(told=without.unknown.noticed, same_day=same, other_day=other)
+
+
+def fitted_to(found: list[Pair]) -> dict[str, float]:
+    """Fit the regression to the first third of the pairs, and its interval to the second (split conformal)."""
+    third = (found[-1].number + 1) / 3
+    first, second = ([one for one in found if one.number // third == part] for part in (0, 1))
+    here, there = np.array([odds_of(one) for one in first]).T
+    slope, start = np.polyfit(here, there, 1)
+    rest = np.sort([after - start - slope * before for before, after in map(odds_of, second)])
+    at = min(len(rest), math.ceil((len(rest) + 1) * (1 - MISSED / 2))) - 1
+    values = start, slope, rest[len(rest) - 1 - at], rest[at]
+    return {name: round(float(value), 2) for name, value in zip(FITTED, values)}
+
+
+def odds_of(one: Pair) -> tuple[float, float]:
+    """Return how far the log odds lie above chance's: of the held-out examples' accuracy, of that on the other day."""
+    return above_chance(one.correct, one.held_out, one.classes), log_odds(one.right) - log_odds(1 / one.classes)
+
+
+def tell_pairs(found: list[Pair], features: str) -> None:
+    """Print the regression, and what it and the line of what is unknown are worth on the pairs that chose neither."""
+    fitted = fitted_to(found)
+    tried = [one for one in found if one.number // ((found[-1].number + 1) / 3) == 2]
+    told = [another_day(one.correct, one.held_out, one.classes, fitted) for one in tried]
+    close = [abs(expected - one.right) <= CLOSE for (expected, _), one in zip(told, tried)]
+    holds = [low <= one.right <= high for (_, (low, high)), one in zip(told, tried)]
+    same = [abs(one.correct / one.held_out - one.right) <= CLOSE for one in tried]
+    lined = [one for one in found if one.told > 0]
+    rows = {
+        "pairs": found[-1].number + 1,
+        **{f"regression: {name}": value for name, value in fitted.items()},
+        "heads tried": len(tried),
+        "within 5 points, % of those": 100 * float(np.mean(close)),
+        "interval holds, %": 100 * float(np.mean(holds)),
+        "either, %": 100 * float(np.mean(np.array(close) | holds)),
+        "width of the interval, points": 100 * float(np.mean([high - low for _, (low, high) in told])),
+        "held-out examples' accuracy within 5 points, %": 100 * float(np.mean(same)),
+    }
+    if lined:
+        taught_ = [one.unknown for one in found if not np.isnan(one.unknown)]
+        shares = {
+            "taught, unknown on the other day": taught_,
+            "told to be refused": [one.told for one in lined],
+            "untaught, refused on the same day": [one.same_day for one in lined],
+            "untaught, refused on the other": [one.other_day for one in lined],
+        }
+        rows["heads with a line, %"] = 100 * len(lined) / sum(one.classes > 3 for one in found)
+        rows |= {f"with a line: {what}, %": 100 * float(np.mean(of or np.nan)) for what, of in shares.items()}
+    report.table(f"made pairs of days, {Path(features).name}", "what", "value")
+    for what, value in rows.items():
+        report.row(what, value)
+        print(f"{what:50} {value:.4g}")
+    print(fitted)
 
 
 def trained(one: Own, draw: int, args: argparse.Namespace) -> Answers:
@@ -261,31 +347,43 @@ def trained(one: Own, draw: int, args: argparse.Namespace) -> Answers:
     made = json.loads(two_days.command(*words, *window, "--seed", str(draw), "--json"))
     found = json.loads(two_days.command("evaluate", f"{made['run']}/model", str(one.ask), "--json"))
     test, guess = made["test"], found["best_guess"]
-    unknown = guess["accuracy"] - found["right"]["accuracy"]
-    right = {OURS: guess["accuracy"], KERNEL: float("nan"), RIDGE: float("nan")}
-    return Answers(guess["count"], right, unknown, float("nan"), test["accuracy"], tuple(test["interval"]))
+    unknown, nothing = guess["accuracy"] - found["right"]["accuracy"], float("nan")
+    right = {OURS: guess["accuracy"], KERNEL: nothing, RIDGE: nothing}
+    return Answers(guess["count"], right, unknown, nothing, (nothing, test["accuracy"]), ((), tuple(test["interval"])))
+
+
+def judged(found: list[Answers], which: int) -> tuple[float, int, int, int]:
+    """Return the mean estimate, and how many are near, have an interval that holds, or either; `which`: 0: for another
+    day, 1: for more of the same.
+    """
+    told, ours = (np.array(each) for each in zip(*((one.estimates[which], one.right[OURS]) for one in found)))
+    near = abs(told - ours) <= CLOSE
+    holds = [
+        bool(one.intervals[which]) and one.intervals[which][0] <= one.right[OURS] <= one.intervals[which][1]
+        for one in found
+    ]
+    mean = 100 * float(np.nanmean(told)) if np.isfinite(told).any() else float("nan")
+    return mean, int(near.sum()), sum(holds), int((near | holds).sum())
 
 
 def tell(command: str, one: Own, shots: int, found: list[Answers]) -> None:
     """Add a row and print it."""
     ours, kernel, ridge = (np.array([each.right[name] for each in found]) for name in (OURS, KERNEL, RIDGE))
-    told = np.array([each.estimate for each in found])
-    close = int((abs(told - ours) <= CLOSE).sum())
-    holds = int(sum(each.interval[0] <= right <= each.interval[1] for each, right in zip(found, ours)))
     spread = float(ours.std(ddof=1)) if len(ours) > 1 else 0.0
-    unknown, refused = (100 * float(np.mean(of)) for of in zip(*((each.unknown, each.refused) for each in found)))
+    refused = [each.refused for each in found if np.isfinite(each.refused)]
+    unknown, others = 100 * float(np.mean([each.unknown for each in found])), 100 * float(np.mean(refused or np.nan))
     what = f"{one.name}, {shots or 'all'} a class"
     ahead, behind = int((ours > kernel).sum()), int((ours < kernel).sum())
     shares = [100 * float(value) for value in (ours.mean(), spread, kernel.mean(), ridge.mean())]
-    told_share = 100 * float(np.nanmean(told)) if np.isfinite(told).any() else float("nan")
+    there, same = judged(found, 0), judged(found, 1)
+    cells = (*shares, ahead, behind, unknown, len(refused), others, *there, *same[:3])
     report.row(
-        command, what, one.sessions, len(found), found[0].asked,
-        *("" if np.isnan(value) else value for value in (*shares, ahead, behind, unknown, refused, told_share)),
-        close, holds,
-    )  # fmt: skip
+        command, what, one.sessions, len(found), found[0].asked, *("" if np.isnan(value) else value for value in cells)
+    )
     print(
         f"| {command} | {what} | {len(found)} | {shares[0]:.1f} +- {shares[1]:.1f} | {shares[2]:.1f} | {shares[3]:.1f} "
-        f"| {ahead} : {behind} | {unknown:.0f}; {refused:.0f} | {told_share:.1f}, {close}, {holds} |",
+        f"| {ahead} : {behind} | {unknown:.0f}; {len(refused)}, {others:.0f} "
+        f"| {there[0]:.1f}, {there[1]}, {there[2]}, {there[3]} | {same[0]:.1f}, {same[1]}, {same[2]} |",
         flush=True,
     )
 
@@ -294,7 +392,7 @@ def main(argv: Sequence[str]) -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--root", type=Path, default=Path("data"), help="where sign, two_days, mnist_dvs, nmnist lie")
     parser.add_argument("--folder", type=Path, default=Path("runs/own"), help="of recordings that are made")
-    parser.add_argument("--features", nargs="+", default=[START, "nmnist"], help="networks to start from")
+    parser.add_argument("--features", nargs="+", default=[START], help="networks to start from")
     parser.add_argument("--only", default="", help="sets whose name holds this")
     parser.add_argument("--draws", type=int, default=10, help="at most so many of each row")
     parser.add_argument("--choosing", action="store_true", help="the sets on which networks are chosen")
@@ -304,10 +402,14 @@ def main(argv: Sequence[str]) -> None:
     args: argparse.Namespace = parser.parse_args(argv)
     if args.pairs:
         for features in args.features:
-            pairs(args, features)
+            tell_pairs(pairs(args, features), features)
+        report.write("own", args.json)
         return
     report.table("own recordings, %" + ", choosing" * args.choosing, "command", "set", "sessions", *COLUMNS)
-    print("| command | set | draws | ours | kernel | ridge | ahead, behind | unknown | estimate, within 5, holds |")
+    print(
+        "| command | set | draws | ours | kernel | ridge | ahead, behind | unknown; lines, untaught there "
+        "| another day, within 5, holds, either | more of the same, within 5, holds |"
+    )
     sets: Callable[[argparse.Namespace], Iterator[Own]] = choosing if args.choosing else kept_back
     for one in (one for one in sets(args) if args.only in one.name):
         for shots in one.shots:

@@ -27,7 +27,6 @@ from spikesight.encoders.plugins import extend
 from spikesight.models.contract import Card, CheckpointError, Contract, Facts
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
-from spikesight.models.networks.places import for_views, gives_places
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.layers import Neuron
@@ -38,7 +37,6 @@ FORMAT = 1
 MAX_CONFIG_BYTES = 1 << 20
 WEIGHTS, CONFIG = "model.safetensors", "config.json"
 KNOWN, CONFORMAL = "known.", "conformal."  # prefixes of the tensors of novelty detector and conformal calibration
-VIEW = "view."  # prefix of a second set of the network's weights, with which it finds things in a view
 T = TypeVar("T")
 
 
@@ -140,7 +138,6 @@ def _check_labels(card: Card, classes: int) -> None:
 def _stored_tensors(network: nn.Module, card: Card) -> dict[str, Tensor]:
     """Return the tensors to be stored: weights, novelty detector and conformal calibration."""
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
-    tensors |= {VIEW + name: tensor.contiguous() for name, tensor in (card.view or {}).items()}
     for prefix, judge in ((KNOWN, card.novelty), (CONFORMAL, card.conformal)):
         if judge is not None:
             tensors |= {prefix + n: torch.from_numpy(np.ascontiguousarray(a)) for n, a in judge.state().items()}
@@ -260,15 +257,12 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
     except (ValueError, KeyError, RuntimeError) as error:  # RuntimeError: PyTorch has no memory for it, too
         raise CheckpointError(f"the network cannot be made: {str(error).splitlines()[0][:200]}") from None
     known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, len(card.labels))
-    view = {name.removeprefix(VIEW): tensors.pop(name) for name in list(tensors) if name.startswith(VIEW)}
     _check_weights(tensors, network.state_dict())
-    if view:
-        _check_weights(view, for_views(network).state_dict())
-        if not gives_places(network) or card.contract.window != "drawing":
-            raise CheckpointError(f"{WEIGHTS}: this network finds nothing in a view, but has weights for it")
+    if card.contract.finds and not getattr(network, "reach", 0):
+        raise CheckpointError(f"{CONFIG}: this network reads no places, so it finds nothing in a view")
     network.load_state_dict(tensors)
     _check_labels(card, config.classes)
-    return network.eval(), replace(card, novelty=known, conformal=conformal, view=view or None)
+    return network.eval(), replace(card, novelty=known, conformal=conformal)
 
 
 def _check_weights(tensors: dict[str, Tensor], expected: dict[str, Tensor]) -> None:

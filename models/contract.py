@@ -5,8 +5,6 @@ from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, Literal
 
-from torch import Tensor
-
 from spikesight.models.novelty import NoveltyDetector
 from spikesight.models.novelty.conformal import Conformal
 from spikesight.models.novelty.profile import Profile
@@ -36,7 +34,8 @@ class Contract:
     # classes are motions, and a still image has none
     frame: Literal["sensor", "object"] = "sensor"  # events: the whole sensor, or aligned to the object (encoders/roi)
     filter_us: int = 0  # events: correlation time of the background-activity filter; 0: no filter
-    window: Literal["", "drawing"] = ""  # live streams: a window follows the drawing; "": all of the sensor
+    window: Literal["", "drawing"] = ""  # "drawing": of sparse strokes, so that little noise is filtered already
+    finds: bool = False  # events: things are found all over a view of 64 pixels or more (models/classifier/finder.py)
     readout: int = 0  # the answer is the mean of the logits over this many last steps; 0: over the last T
     shortest_bin_us: int = 0  # events: shortest bin at which the same weights run; 0: only at bin_us
     input_us: int = 0  # events: an input shows the events of this time, whatever the bin; 0: those of its bin
@@ -144,8 +143,6 @@ class Card(Facts):
 
     novelty: NoveltyDetector | None = field(default=None, compare=False)  # stored with the weights, not in config.json
     conformal: Conformal | None = field(default=None, compare=False)  # likewise
-    view: dict[str, Tensor] | None = field(default=None, compare=False)  # likewise: the weights with which the network
-    # finds things anywhere in a camera's view (models/networks/places.py); None: it reads one thing
 
     def at(self, bin_ms: float) -> "Card":
         """Return the card at bins of `bin_ms`. Raises ValueError like `Contract.at`."""

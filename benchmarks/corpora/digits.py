@@ -36,7 +36,7 @@ from spikesight.training.data.sets import Frames
 from spikesight.training.progress import with_progress
 
 PATHS = {"saccades": 0.3, "jumps": 0.15, "drift": 0.2, "tremor": 0.15, "still": 0.05, "hand": 0.15}
-SHOWN = {"handwriting": 0.6, "print": 0.22, "strokes": 0.18}
+SHOWN = {"handwriting": 0.52, "print": 0.22, "strokes": 0.26}
 STRAY = 0.09  # stray light, of white
 GROUNDS = (0.3, 0.25)  # shares of samples on a card, and before a texture
 CALM = 2  # the higher, the rarer much noise
@@ -47,7 +47,7 @@ TEXTURES, TEXTURE_SIDE = 512, 96
 FAINT = 0.4  # highest threshold, by the contrast of the thing: what no pixel notices is not to be learnt
 NEIGHBOURS = 9 * 0.002  # pixels x seconds in which the filter against noise looks for another event
 BATCH = 64  # samples filmed at once
-VERSION = 2  # of the pictures; raise it when drawing them changes
+VERSION = 3  # of the pictures; raise it when drawing them changes
 COLUMNS = 80  # of a table of draws
 
 
@@ -264,7 +264,7 @@ SAMPLES, CHOSEN_BY = 1_000_000, 1_200  # training samples, of which a run sees s
 PRINTED, STROKED, OTHERS = 12_000, 12_000, 28_000  # pictures to draw samples from
 REAL_EVERY = 8  # of so many training samples one is a real recording
 PHOTOGRAPHED = 0.4  # share of the images
-HARD = {"letters": 2, "two digits": 3, "half digits": 2, "mirrored digits": 2, "scribbles": 2}
+HARD = {"letters": 2, "two digits": 3, "half digits": 2, "mirrored digits": 2, "scribbles": 2, "hands": 2}
 """Kinds of no digit that are shown more often."""
 
 

@@ -1,11 +1,12 @@
-"""Train what finds digits anywhere in a camera's view: the digit network's weights for views, `view.safetensors`.
+"""Train what finds digits anywhere in a camera's view: the weights of `nmnist`.
 
-    python -m benchmarks.corpora.finder --root DATA --cache CACHE --to RUN [--steps 6000]
+    python -m benchmarks.corpora.finder --begun RUN/model --root DATA --cache CACHE --to RUN [--steps 6000]
 
-The network goes on from `nmnist`, which reads one digit that fills its view, and learns which class each place of a
-made scene shows (benchmarks/corpora/scenes; "none of the classes" has the logit 0), and how long each layer
-remembers. Batch norms keep their statistics: a camera's view has others than the scenes, and the network must not
-depend on them.
+The network goes on from that of the recipe digits.yaml, which reads one digit that fills its view, and learns which
+class each place of a made scene shows (benchmarks/corpora/scenes; "none of the classes" has the logit 0), and how long
+each layer remembers, as in PLIF (Fang et al. 2021): a thing that moves one way shows other edges than one that moves
+another way, and a longer memory puts them together. Batch norms keep their statistics: a camera's view has others than
+the scenes, and the network must not depend on them. `python -m benchmarks.corpora calibrate RUN/model` follows.
 """
 
 import argparse
@@ -20,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset
@@ -29,13 +30,12 @@ from tqdm import tqdm
 from benchmarks.corpora.digits import TEXTURE_SIDE
 from benchmarks.corpora.scenes import NONE, VIEW, Scenes
 from benchmarks.corpora.sets import DIGITS, register
-from spikesight.models.checkpoint import load
+from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier.finder import WINDOW
-from spikesight.models.networks.places import for_views, places
+from spikesight.models.networks.places import CELL, REACH
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
-from spikesight.models.shipped import find
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.run.loop import update_average
@@ -89,7 +89,7 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[str, Tensor]:
-    """Train the network for so many steps; return the moving average of its weights, which is also written to `to`."""
+    """Train the network for so many steps; return the moving average of its weights, also written to `to`."""
     rates: list[Tensor] = []
     for module in network.train().modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -102,6 +102,7 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
     optimiser = torch.optim.AdamW(others, lr=LR, weight_decay=DECAY)
     optimiser.add_param_group({"params": leaks, "weight_decay": 0.0, "times": LEAK_LR})
     last: State | None = None
+    count = VIEW // CELL - REACH + 1
     begin, total, right, digits = time.monotonic(), 0.0, 0, 0
     made = DataLoader(Batches(scenes, steps), batch_size=None, num_workers=1)
     for step, (x_seq, targets) in enumerate(tqdm(made, disable=None)):
@@ -110,7 +111,8 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
             group["lr"] = rate * group.get("times", 1)
         rates.clear()
         with torch.autocast("cpu", torch.bfloat16):
-            logits, after = places(network, x_seq.float(), carried_state({}, last, CARRY, seeded(scenes.seed, step)))
+            logits, after = network(x_seq.float(), carried_state({}, last, CARRY, seeded(scenes.seed, step)))
+        logits = logits.unflatten(2, (count, count, -1))
         last = {key: tensor.detach() for key, tensor in after.items()}
         loss = places_loss(logits, targets) + SPIKE_PENALTY * torch.stack(rates).mean()
         optimiser.zero_grad()
@@ -126,10 +128,18 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
             row["seconds"] = round(time.monotonic() - begin)
             with (to / "metrics.jsonl").open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            save_file(average, to / "view.safetensors")
+            save_file(average, to / "average.safetensors")
             total, right, digits = 0.0, 0, 0
-    save_file(average, to / "view.safetensors")
+    save_file(average, to / "average.safetensors")
     return average
+
+
+def finding(begun: SpikingResNet) -> SpikingResNet:
+    """Return a copy of a network that reads places, and in which each layer's leak is learnt, from its own on."""
+    config = replace(begun.config, read="places", neuron=replace(begun.config.neuron, learn_beta=True))
+    network = SpikingResNet(config)
+    network.load_state_dict(begun.state_dict(), strict=False)  # all but the leaks, which a first network has not learnt
+    return network
 
 
 def photographs(folder: Path) -> NDArray[np.float32]:
@@ -149,7 +159,7 @@ def main() -> None:
     parser.add_argument("--to", type=Path, required=True, help="folder of the run")
     parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
     parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
-    parser.add_argument("--start", type=Path, help="weights to go on from, view.safetensors of another run")
+    parser.add_argument("--begun", type=Path, required=True, help="model to go on from: of digits.yaml, or of this")
     parser.add_argument(
         "--photographs", type=Path, help="a folder of pictures that show no digit, as things and grounds"
     )
@@ -161,10 +171,12 @@ def main() -> None:
     scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, args.seed)
     if args.photographs:
         scenes = replace(scenes, photographs=photographs(args.photographs))
-    network = cast(SpikingResNet, for_views(load(find("nmnist"))[0]))
-    if args.start:
-        network.load_state_dict(load_file(args.start))
-    train(network, scenes, args.steps, args.to)
+    begun, card = load(args.begun)
+    network = finding(cast(SpikingResNet, begun))
+    network.load_state_dict(train(network, scenes, args.steps, args.to))
+    recipe = {**card.training["recipe"], "learn_beta": True}
+    card = replace(card, contract=replace(card.contract, finds=True), training={**card.training, "recipe": recipe})
+    save(args.to / "model", network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
 
 
 if __name__ == "__main__":

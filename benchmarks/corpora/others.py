@@ -1,7 +1,7 @@
 """Draw outliers near digits, from which a digit network learns to answer "none of the classes".
 
-Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures, textures; light on
-dark as in MNIST. Characters that could be digits (O, I, l, S, ...) are left out, as are the kinds reserved for the
+Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures, hands, textures; light
+on dark as in MNIST. Characters that could be digits (O, I, l, S, ...) are left out, as are the kinds reserved for the
 benchmark (benchmarks/real_input/near.py).
 """
 
@@ -146,6 +146,32 @@ def face(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
     return fitted(canvas.astype(np.float32))
 
 
+def hand(digits: Digits, random: Random) -> np.ndarray:  # noqa: ARG001
+    """Draw a hand as a filled shape: a wrist, a palm, fingers that are stretched, bent or folded away; often lines."""
+    canvas, turn, lines = np.zeros((SIDE, SIDE), np.float32), random.uniform(-0.9, 0.9), random.random() < 0.6
+    palm, middle = random.uniform(15, 22), SIDE / 2 + random.uniform(-6, 6, 2) + (0, 14)
+
+    def limb(begin: np.ndarray, angle: float, length: float, wide: float, bend: float) -> None:
+        for _ in range(2):
+            end = begin + length / 2 * np.array([np.sin(angle), -np.cos(angle)])
+            ends = [tuple(int(v) for v in np.round(at)) for at in (begin, end)]
+            cv2.line(canvas, ends[0], ends[1], 255, max(2, round(wide)), cv2.LINE_AA)
+            if lines:
+                cv2.circle(canvas, ends[1], max(1, round(wide / 3)), 150, 1, cv2.LINE_AA)
+            begin, angle, wide = end, angle + bend, 0.85 * wide
+
+    limb(middle, turn + math.pi + random.uniform(-0.3, 0.3), random.uniform(30, 120), 1.3 * palm, 0)
+    fingers = [(-1.2, 0.9, 1.1), *((-0.42 + 0.28 * n, 1.5 + 0.2 * (n in (1, 2)), 0.75) for n in range(4))]
+    spread, curl = random.uniform(0.5, 1.6), random.uniform(0, 1.2)
+    for way, long, wide in fingers:
+        if random.random() < 0.75:
+            angle = turn + way * spread
+            root = middle + 0.8 * palm * np.array([np.sin(angle), -np.cos(angle)])
+            limb(root, angle, long * palm, wide * 0.6 * palm, random.uniform(-curl, curl))
+    cv2.ellipse(canvas, (round(middle[0]), round(middle[1])), (round(palm), round(1.15 * palm)), 0, 0, 360, 255, -1)
+    return fitted(canvas)
+
+
 def dead_leaves(height: int, width: int, random: np.random.Generator) -> NDArray[np.float32]:
     """Return a picture as rich as a photograph, [H, W], 2 to 250: opaque leaves of sizes like r^-3, 1/f noise, blur.
 
@@ -196,6 +222,7 @@ KINDS: dict[str, Callable[[Digits, Random], np.ndarray]] = {
     "upside-down digits": lambda digits, random: digits.draw(random, OVERTURNED)[0][::-1, ::-1],
     "figures": figure,
     "faces": face,
+    "hands": hand,
     "textures": texture,
 }
 """Kinds of outliers: each function draws one, uint8 [28, 28]."""

@@ -94,7 +94,7 @@ class Asked:
             cv2.rectangle(tile, (left, top), (left + width, top + height), (230, 60, 40), 2)
             cv2.putText(tile, one.label, (left + 3, top + 22), cv2.FONT_HERSHEY_SIMPLEX, 0.8, (230, 60, 40), 2)
         said = f"{what}, {self.seen}" + (f": {step.label}" if not step.things else "")
-        cv2.putText(tile, said, (4, HEIGHT - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 3, cv2.LINE_AA)
+        cv2.rectangle(tile, (0, HEIGHT - 24), (WIDTH, HEIGHT), (0, 0, 0), cv2.FILLED)
         cv2.putText(tile, said, (4, HEIGHT - 8), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (255, 255, 255), 1, cv2.LINE_AA)
         self.failed.append(np.asarray(tile, np.uint8))
 

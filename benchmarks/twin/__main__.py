@@ -2,9 +2,9 @@
 
     OMP_NUM_THREADS=1 taskset -c 1 python -m benchmarks.twin --root DATA --to runs/twin
 
-The ANNs at half the steps of the shipped SNN, which stands beside them:
+The ANNs at half the steps of the SNN that the whole recipe made, which stands beside them:
 
-    python -m benchmarks.twin --root DATA --to runs/long --steps 3000 --lr 0.004 --shipped --seeds 0
+    python -m benchmarks.twin --root DATA --to runs/long --steps 3000 --lr 0.004 --snn RUN/model --seeds 0
 
 A run that is finished is neither trained nor asked again, so the command goes on where it was stopped. `--seeds 0 1`
 trains these alone, `--seeds` none; `--train` asks nothing.
@@ -38,8 +38,8 @@ from benchmarks.twin.train import (
     METRICS,
     TWINS,
     load_samples,
+    made_as_twin,
     settings,
-    shipped_as_twin,
     train_together,
     trained,
     wanted,
@@ -164,18 +164,18 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--to", type=Path, default=Path("runs/twin"), help="folder of the trained networks")
     parser.add_argument("--steps", type=int, default=250, help="optimiser steps of a run")
     parser.add_argument("--lr", type=float, help="learning rate (default: the trainer's; the recipe's is 0.004)")
-    parser.add_argument("--shipped", action="store_true", help="the shipped `nmnist` stands for the SNN of seed 0")
+    parser.add_argument("--snn", help="a model of digits.yaml, which stands for the SNN of seed 0")
     parser.add_argument("--seeds", type=int, nargs="*", default=list(range(SEEDS)), help="seeds to train")
     parser.add_argument("--only", nargs="+", choices=list(TWINS), default=list(TWINS), help="twins to train")
     parser.add_argument("--count", type=int, default=200, help="samples of a question that are made")
     parser.add_argument("--train", action="store_true", help="train alone")
     args: argparse.Namespace = parser.parse_args(argv)
     data = load_samples(settings(args.root, args.cache, args.steps, args.lr))
-    if args.shipped:
-        shipped_as_twin(args.to)
+    if args.snn:
+        made_as_twin(args.snn, args.to)
     train(data, args.to, args.seeds, args.only)
     if not args.train:
-        name = "twinlong" if args.shipped else "twin"
+        name = "twinlong" if args.snn else "twin"
         ask(data, args.to, args.count)
         report.write(name, args.json)
         time_them(data, args.to)

@@ -1,4 +1,4 @@
-"""Train the twins: the shipped digit network with LIF neurons, as an ANN on ten frames and as an ANN on one.
+"""Train the twins: the network of the digit model with LIF neurons, as an ANN on ten frames and as an ANN on one.
 
 The settings are those of benchmarks/corpora/digits.yaml but for the number of steps and the learning rate, which is the
 one that the trainer takes where none is named: the recipe's is for long runs, which name it. An ANN pays no price for
@@ -143,9 +143,9 @@ def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> Non
         (folder / METRICS).write_text(json.dumps(metrics) + "\n")
 
 
-def shipped_as_twin(to: Path) -> None:
-    """Let the shipped digit model, which the whole recipe made, stand as the SNN of seed 0."""
-    network, _ = load(find("nmnist"))
+def made_as_twin(model: str, to: Path) -> None:
+    """Let a model that the whole recipe made stand as the SNN of seed 0."""
+    network, _ = load(find(model))
     folder = to / "snn-0"
     folder.mkdir(parents=True, exist_ok=True)
     save_file({key: tensor.contiguous() for key, tensor in network.state_dict().items()}, folder / WEIGHTS)

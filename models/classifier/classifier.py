@@ -9,7 +9,6 @@ import time
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from functools import cached_property
 from itertools import chain, islice
 from pathlib import Path
 from threading import Lock
@@ -33,7 +32,7 @@ from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.networks.places import CELL, REACH, for_views
+from spikesight.models.networks.places import CELL, REACH
 from spikesight.models.neurons.layers import neuron_names
 from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness, part_of
 from spikesight.models.neurons.state import State
@@ -67,14 +66,6 @@ class Classifier:
         if self.novelty is not None and self._own.rates_width != self.novelty.width:
             raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
 
-    @cached_property
-    def _seeing(self) -> nn.Module:
-        """The network with its weights for views."""
-        assert self.card.view is not None
-        network = for_views(self.network)
-        network.load_state_dict(self.card.view)
-        return network
-
     @property
     def kinds(self) -> tuple[str, ...]:
         """What it classifies, "recording" and "image" or one of both."""
@@ -95,7 +86,7 @@ class Classifier:
         if not self.takes(shape):
             raise ValueError(f"an input must be {list(self.contract.shape)}")
         with self._making:
-            found = self._views.pop(shape, None) or Runner(self._seeing, (shape[0], shape[1], shape[2]), reach=REACH)
+            found = self._views.pop(shape, None) or Runner(self.network, (shape[0], shape[1], shape[2]))
             self._views[shape] = found
             if len(self._views) > MOST_VIEWS:
                 self._views.popitem(last=False)
@@ -106,7 +97,7 @@ class Classifier:
         if shape == self.contract.shape:
             return True
         whole = len(shape) == 3 and shape[0] == self.contract.channels and not any(side % CELL for side in shape[1:])
-        return self.card.view is not None and whole and min(shape[1:]) >= CELL * REACH
+        return self.contract.finds and whole and min(shape[1:]) >= CELL * REACH
 
     def at(self, bin_ms: float | None) -> "Classifier":
         """Return the model at bins of `bin_ms` (None: unchanged), weights shared. Raise ValueError out of range."""

@@ -29,7 +29,7 @@ LASTS = 10  # steps for which a thing is held that is not found, though events c
 SILENT = 4  # cells; with fewer of them lit, nothing came from a place: what is held still sends no events
 MOST = 8  # things at once
 NEWEST = 0.05  # weight of the newest step in a thing's shares
-SHOWN = 0.65, 0.55  # least share of a class to be shown, and to stay
+SHOWN = 0.7, 0.6  # least share of a class to be shown, and to stay
 SETTLES = 4  # steps before a label is shown
 
 

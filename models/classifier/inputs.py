@@ -45,7 +45,7 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
 
 def finds_in(card: Card, frame: SensorSize) -> bool:
     """Return whether the network looks for things all over frames of this size."""
-    return card.view is not None and not too_long(frame)
+    return card.contract.finds and not too_long(frame)
 
 
 @dataclass
@@ -101,7 +101,7 @@ class InputPipeline:
         if frames is not None:
             self.filter, self.pyramid = InputFilter(sensor, sensor), pyramid_of_frames(frames)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, drawn, finds=card.view is not None and not raw)
+            self.filter = InputFilter(sensor, small, filter_us, drawn, finds=contract.finds and not raw)
             self.pyramid = pyramid_of(sensor) if self.filter.view else None
         self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view
         if self.pyramid is not None:

@@ -1,7 +1,6 @@
 """What runs a network on inputs of one shape: the engine, or PyTorch where the engine has no plan for it."""
 
 from collections.abc import Sequence
-from copy import deepcopy
 from functools import cached_property
 from threading import RLock
 from typing import cast
@@ -13,8 +12,6 @@ from torch import Tensor, nn
 
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.networks.metering import DenseMeter, Meter
-from spikesight.models.networks.places import Places
-from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork, Watch
 from spikesight.models.neurons.layers import Neuron, at_pace, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of
@@ -73,8 +70,7 @@ class Plain:
 class Runner:
     """Runs a network on inputs of `shape` [C, H, W]. It holds no state of any stream, so several threads may use it.
 
-    `layers`: how many neuron layers report rates; `macs`: see `Plain`; `engine`: made unless given; `reach`: the logits
-    are those of each place of the view, [P K] (networks/places.py).
+    `layers`: how many neuron layers report rates; `macs`: see `Plain`; `engine`: made unless given.
     """
 
     def __init__(
@@ -85,18 +81,14 @@ class Runner:
         layers: int = 0,
         macs: int | None = None,
         engine: Engine | None = None,
-        reach: int = 0,
     ) -> None:
         self.network, self.shape, self._macs = network, shape, macs
         self.reason = why_not(network)
         if engine is None and not self.reason:
-            engine = Engine(network, *shape[1:], rates=layers, reach=reach)
+            engine = Engine(network, *shape[1:], rates=layers)
         self.engine = engine
-        whole = network
-        if engine is None and reach:
-            whole = Places(cast(SpikingResNet, deepcopy(network)))
-        self._zero = zero_state(whole, *shape) if engine is None else engine.initial_state()
-        self._plain = Plain(whole, layers, macs) if engine is None else None
+        self._zero = zero_state(network, *shape) if engine is None else engine.initial_state()
+        self._plain = Plain(network, layers, macs) if engine is None else None
 
     @property
     def rates_width(self) -> int:

@@ -168,7 +168,7 @@ class Session:
 
 def check_objects(card: Card, objects: int, raw: bool = False) -> None:
     """Raise SessionError unless this model can tell `objects` things."""
-    if card.view is None:
+    if not card.contract.finds:
         raise SessionError("this model tells one thing: nmnist finds several")
     if not 1 <= objects <= MOST:
         raise SessionError(f"objects must lie between 1 and {MOST}")

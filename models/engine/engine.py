@@ -88,7 +88,6 @@ def plan_of(
     rounded: bool = False,
     rates: int = 0,
     places: int = 1,
-    reach: int = 0,
 ) -> Plan:
     """Return the native plan of a network for inputs of this size; `why_no_plan` must be empty. The plan of a taught
     network is its backbone's, with all rates, which the head needs.
@@ -98,7 +97,7 @@ def plan_of(
     if isinstance(network, TaughtNetwork):
         rates, places, network = len(network.neurons), network.config.places, network.backbone
     assert isinstance(network, SpikingResNet)
-    return make_plan(network, height, width, rounded=rounded, rates=rates, places=places, reach=reach)
+    return make_plan(network, height, width, rounded=rounded, rates=rates, places=places)
 
 
 def can_run(network: nn.Module) -> bool:
@@ -115,8 +114,7 @@ class Engine:
     benchmarks. `precision` "bf16" rounds weights to bfloat16, except the first layer's, so that dense frames take half
     the time; None: as SPIKESIGHT_PRECISION says, else "fp32", exact. The first `rates` neuron layers report their
     channels' rates (models/novelty), a spiking ResNet's in `places` x `places` parts of the map; a taught network's are
-    means over its window. With `reach`, a spiking ResNet's logits are those of each place, [P K] (networks/places.py).
-    Raises RuntimeError if `why_not` gives a reason.
+    means over its window. Raises RuntimeError if `why_not` gives a reason.
     """
 
     def __init__(
@@ -129,12 +127,11 @@ class Engine:
         precision: str | None = None,
         rates: int = 0,
         places: int = 1,
-        reach: int = 0,
     ) -> None:
         if reason := why_not(network):
             raise RuntimeError(f"the engine does not run this network: {reason}")
         rounded = rounds_weights(precision)
-        plan = plan_of(network, height, width, rounded=rounded, rates=rates, places=places, reach=reach)
+        plan = plan_of(network, height, width, rounded=rounded, rates=rates, places=places)
         head = None
         if isinstance(network, TaughtNetwork):
             head = TaughtHead(network, rates)

@@ -119,7 +119,7 @@ class Planner(Writer):
         h = self.branch(block, spikes, [block.neuron2, cast(Neuron, block.neuron3)])
         return self.arrive(self.sum_with_shortcut(block, h, x), outputs_of(block), following)
 
-    def make(self, rates: int, places: int, reach: int) -> Plan:
+    def make(self, rates: int, places: int) -> Plan:
         """Return the plan of the whole network; its first `rates` neuron layers report rates in places."""
         network, (layer, channels) = self.network, self.stem()
         if network.config.block == "ms":
@@ -131,15 +131,13 @@ class Planner(Writer):
             spikes = self.fire(layer, cast(Neuron, network.neuron), channels)
             for block in cast(list[PlainBlock | SewBlock], list(network.blocks)):
                 spikes = self.sew(block, spikes) if isinstance(block, SewBlock) else self.plain(block, spikes)
-        self.write_readout(spikes, network.readout.weight, network.readout.bias, reach)
+        self.write_readout(spikes, network.readout.weight, network.readout.bias, network.reach)
         self.number_outputs(rates, places)
         return self.plan
 
 
 def make_plan(
-    network: SpikingResNet, height: int, width: int, *, rounded: bool, rates: int = 0, places: int = 1, reach: int = 0
+    network: SpikingResNet, height: int, width: int, *, rounded: bool, rates: int = 0, places: int = 1
 ) -> Plan:
-    """Return the native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]; with `reach`, it has
-    logits for each place (models/networks/places.py).
-    """
-    return Planner(network, height, width, rounded).make(rates, places, reach)
+    """Return the native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
+    return Planner(network, height, width, rounded).make(rates, places)

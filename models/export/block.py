@@ -93,7 +93,7 @@ class Block:
 
 
 def write_block(
-    network: nn.Module, height: int, width: int, *, layers: int = 0, reach: int = 0, **constants: NDArray
+    network: nn.Module, height: int, width: int, *, layers: int = 0, **constants: NDArray
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the block's content, for inputs of this size, and the facts that a runtime needs to step it. `layers`: how
     many neuron layers report rates; with `reach`, the logits are those of each place. `constants`: what else a runtime
@@ -101,7 +101,7 @@ def write_block(
     """
     if reason := why_no_plan(network):
         raise ExportError(f"not exported: {reason}")
-    plan = plan_of(network.eval(), height, width, rates=layers, reach=reach)
+    plan = plan_of(network.eval(), height, width, rates=layers)
     block, head = Block(plan), Head()
     convolutions = [conv for layer in plan.layers if not layer.pool for conv in (layer.main, layer.side)]
     if any(conv.buffer >= 0 and (conv.kernel, conv.stride) not in SCATTERED for conv in convolutions):

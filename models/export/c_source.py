@@ -264,7 +264,7 @@ class Source:
             "inputs": c.channels * c.height * c.width, "classes": len(self.card.labels), "layers": len(self.layers),
             "state": max(self.state, 1), "scratch": self.scratch, "last": self.map_of(self.plan.readout.buffer),
             "horizon": c.horizon, "rates": 0 if known is None else known.width, "noted": self.plan.rates_size,
-            "slices": 0,
+            "slices": 0, "reach": self.plan.readout.reach,
         }  # fmt: skip
         if self.taught is not None:
             config = self.taught.config

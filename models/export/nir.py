@@ -37,6 +37,7 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.folding import fold
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
+from spikesight.models.networks.places import REACH, at_places
 from spikesight.models.networks.resnet import Block, PadShortcut, SewBlock, SpikingResNet
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import Neuron
@@ -183,6 +184,18 @@ def block(graph: Graph, name: str, layer: Block, kind: str, x: Signal) -> Signal
     return (*neuron(graph, layer.last_neuron(), h), *skip)
 
 
+def at_one_place(readout: nn.Linear) -> nn.Linear:
+    """Return the read-out of a place as that of its pixels, channel by channel."""
+    pixels = REACH**2
+    each = at_places(torch.eye(pixels).view(1, pixels, 1, REACH, REACH)).flatten()
+    whole = nn.Linear(readout.in_features * pixels, readout.out_features, readout.bias is not None)
+    with torch.no_grad():
+        whole.weight.copy_((readout.weight[:, :, None] * each).flatten(1))
+        if readout.bias is not None:
+            whole.bias.copy_(readout.bias)
+    return whole
+
+
 def spiking_resnet(graph: Graph, network: SpikingResNet) -> Signal:
     """Append a spiking ResNet; return its logits."""
     h = graph.conv("stem", ("input",), *fold(network.stem))
@@ -195,8 +208,12 @@ def spiking_resnet(graph: Graph, network: SpikingResNet) -> Signal:
         h = block(graph, f"blocks.{number}", layer, network.config.block, h)
     if network.last_neuron is not None:
         h = neuron(graph, network.last_neuron, h)
-    h = graph.pool("mean", h, nn.AvgPool2d(graph.shapes[h[0]][1:]))  # type: ignore[arg-type]
-    h = graph.read_out(graph.flatten("flatten", h), network.readout)
+    readout = network.readout
+    if network.reach:
+        readout = at_one_place(readout)
+    else:
+        h = graph.pool("mean", h, nn.AvgPool2d(graph.shapes[h[0]][1:]))  # type: ignore[arg-type]
+    h = graph.read_out(graph.flatten("flatten", h), readout)
     return h if network.readout_neuron is None else neuron(graph, network.readout_neuron, h)
 
 

@@ -20,6 +20,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from spikesight.models.networks.converted.graph import MAX_WEIGHTS
+from spikesight.models.networks.places import CELL, REACH, at_places
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import Neuron, make_neuron, name_states
 from spikesight.models.neurons.state import State
@@ -43,6 +44,7 @@ class ResNetConfig:
     )
     downsample: Literal["stride", "max"] = "stride"  # at the begin of a stage
     spiking_readout: bool = False  # the logits are the spikes of a last neuron layer (for losses on spike counts)
+    read: Literal["mean", "places"] = "mean"  # the read-out's input: the last map's mean, or places of it (places.py)
     tdbn: bool = False  # Zheng et al. 2021: norms of summed branches start at theta / sqrt 2, the others at theta
 
     def __post_init__(self) -> None:
@@ -58,12 +60,16 @@ class ResNetConfig:
             raise ValueError(f"at most {MAX_WEIGHTS} weights")
         if self.bottleneck and any(width % 4 for width in self.widths):
             raise ValueError("the widths of bottleneck blocks must be multiples of 4")
+        halved = (self.stem == "imagenet") + (self.pool != "none") + len(self.depths) - 1
+        if self.read == "places" and (2**halved != CELL or self.spiking_readout):
+            raise ValueError(f"places are read with a stride of {CELL} by a linear read-out")
         for name, value, known in (
             ("block", self.block, BLOCKS),
             ("stem", self.stem, ("imagenet", "small")),
             ("pool", self.pool, ("max", "avg", "none")),
             ("shortcut", self.shortcut, ("conv", "pad")),
             ("downsample", self.downsample, ("stride", "max")),
+            ("read", self.read, ("mean", "places")),
         ):
             if value not in known:
                 raise ValueError(f"{name} must be one of {', '.join(known)}, not {value!r}")
@@ -234,13 +240,21 @@ class SpikingResNet(nn.Module):
             h = block(h, state)
         return h if self.last_neuron is None else self.last_neuron(h, state)
 
+    @property
+    def reach(self) -> int:
+        """Pixels of the last map, a side, that the read-out reads at each place; 0: all at once."""
+        return REACH if self.config.read == "places" else 0
+
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run x_seq [T, N, C, H, W] from a state (None: zeros); return logits [T, N, K] and the new state."""
+        """Run x_seq [T, N, C, H, W] from a state (None: zeros); return logits [T, N, K] and the new state.
+
+        A network that reads places gives those of each of the view's P places, [T, N, P K].
+        """
         if x_seq.ndim != 5 or x_seq.shape[2] != self.config.in_channels:
             raise ValueError(f"x_seq must be [T, N, {self.config.in_channels}, H, W], not {tuple(x_seq.shape)}")
         after = dict(state or {})
         spikes = self.features(x_seq.to(self.readout.weight.dtype), after)
-        logits = self.readout(spikes.mean((3, 4)))
+        logits = self.readout(at_places(spikes)).flatten(2) if self.reach else self.readout(spikes.mean((3, 4)))
         return logits if self.readout_neuron is None else self.readout_neuron(logits, after), after
 
 

@@ -95,7 +95,7 @@ class Lines:
     energy_mean: Floats
     energy_spread: Floats
     shown: Floats  # 95 % quantile of the sum of both standardised scores (taught models: 80 %): `known` is SHOWN
-    kept: Floats  # 99 % quantile (taught models: 95 %): `known` is KEPT
+    kept: Floats  # 99 % quantile (taught models: 98 %): `known` is KEPT
     active: Floats  # fewest nonzero input values a step; with fewer the window shows nothing
 
 

@@ -92,6 +92,7 @@ def backbone(name: str) -> SpikingResNet:
     if not gives_features(network, card.contract):
         raise CheckpointError(f"{name} cannot give features: a spiking ResNet that takes events is needed")
     assert isinstance(network, SpikingResNet)
+    network.config = replace(network.config, read="mean")  # its read-out is not used, and maps may be smaller
     return network
 
 

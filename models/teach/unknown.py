@@ -12,12 +12,15 @@ from numpy.typing import NDArray
 
 from spikesight.models.novelty.score import ClassDistance, NoveltyDetector, lines_of
 from spikesight.models.statistics import Floats, energy, fit_temperature, interval, quantile
-from spikesight.models.teach.head import Judged, Regression, folds
+from spikesight.models.teach.head import Judged, Regression
 
-SPHERE = 0.1  # shrinkage of the covariance towards a sphere, since examples are few
+SPHERE = 0.5  # shrinkage of the covariance towards a sphere, since examples are few
 ENOUGH = 20  # fewest held-out examples from which thresholds are set
-SHOWN, KEPT = 0.8, 0.95  # shares of known examples within the thresholds of surely known, and at least of known
-REFUSED = 0.6  # share of left-out examples that a line has to refuse; if none does, nothing is called unknown
+GROUPS = 20  # parts of the pieces whose distances are measured without them
+SHOWN, KEPT = 0.8, 0.98  # shares of known examples within the thresholds of surely known, and at least of known: on
+# another made day three to four times as many of what was taught lie beyond
+REFUSED = 0.6  # share of other things that a line has to refuse; if none does, nothing is called unknown
+FEWER = 0.15  # of other things are refused than of left-out classes, where these let a line be drawn (made pairs)
 NO_LINE = 1e3  # spreads beyond any example
 LEAST = 1e-3  # smallest weight of a score, since its spread is divided by it
 FEWEST = 0.5  # active inputs a step below which there is nothing to see
@@ -40,34 +43,29 @@ def fit_unknown(
     judged: Judged,
 ) -> Unknown | None:
     """Fit on roots of early rates [M, S], labels [M] and pieces [M]; None for too few examples."""
-    fold, classes = folds(labels, pieces), judged.scores.shape[1]
-    seen = fold >= 0
+    seen, classes = ~np.isnan(judged.scores[:, 0]), judged.scores.shape[1]
     if seen.sum() < ENOUGH:
         return None
-    left_out = regression.without(labels)[:, 0]
-    rows = np.arange(len(labels))
-    left_out[rows, labels] = np.inf
-    left_out[rows, labels] = left_out.min(1)  # a logit for the left-out class, too
+    left_out, own = regression.without(labels)[:, 0], np.eye(classes, dtype=bool)[labels]
+    left_out[own] = np.where(own, np.inf, left_out).min(1)  # a logit for the left-out class, too
     try:
-        distance = ClassDistance.fit(roots, labels, shrink=SPHERE)
-        known, other = (
-            np.stack([_log_distances(roots, labels, group), energy(scores / judged.temperature)], 1)
-            for group, scores in ((fold, judged.scores), (labels, left_out))
-        )
+        distance, near = ClassDistance.fit(roots, labels, shrink=SPHERE), _log_distances(roots, labels, pieces)
     except ValueError:  # all examples are alike
         return None
-    known = known[seen]
+    known = np.stack([near[seen, 0], energy(judged.scores[seen] / judged.temperature)], 1)
+    other = np.stack([near[:, 1], energy(left_out / judged.temperature)], 1)
     mean, spread, ones = known.mean(0), np.maximum(known.std(0), 1e-6), np.ones(len(known))
     weights = separation(known, other)
     strange, stranger = (((scores - mean) / spread) @ weights for scores in (known, other))
     shown, near = (quantile(strange, ones, share) for share in (SHOWN, KEPT))
-    far = quantile(stranger, np.ones(len(stranger)), 1 - REFUSED)
+    far = quantile(stranger, np.ones(len(stranger)), 1 - REFUSED - FEWER)
     kept = (near + far) / 2 if far > near else near + NO_LINE  # as wide of what is known as of what is not
     logits = judged.scores[seen] / judged.temperature
     temperature = fit_temperature(logits, labels[seen], ones, 1 / (len(ones) + 1))
     (far_mean, cold_mean), (far_spread, cold_spread) = mean, spread / weights
     row = (temperature, far_mean, far_spread, cold_mean, cold_spread, shown, max(kept, shown + 0.1), FEWEST)
-    noticed = float(np.mean([(stranger[labels == label] > kept).mean() for label in range(classes)]))
+    told = [float((stranger[labels == label] > kept).mean()) for label in range(classes)]
+    noticed = max(0.0, sum(told) / classes - FEWER)
     detector = NoveltyDetector(layers, distance, lines_of(np.array(row)[:, None]))
     return Unknown(detector, noticed, interval(noticed * classes, classes))
 
@@ -80,10 +78,14 @@ def separation(known: Floats, other: Floats) -> Floats:
     return np.maximum(larger if (larger > 0).any() else np.eye(len(larger))[0], LEAST)
 
 
-def _log_distances(roots: Floats, labels: NDArray[np.int64], group: NDArray[np.int64]) -> Floats:
-    """Return the log distance of each example to the nearest class, fitted without its group; NaN for group -1."""
-    far = np.full(len(labels), np.nan)
-    for number in np.unique(group[group >= 0]):
+def _log_distances(roots: Floats, labels: NDArray[np.int64], pieces: NDArray[np.int64]) -> Floats:
+    """Return the log distances [M, 2] of each example to the nearest class and to the nearest but its own, fitted
+    without its piece: without its class fewer examples would be left, and fewer make all distances larger.
+    """
+    far, group = np.empty((len(labels), 2)), np.unique(pieces, return_inverse=True)[1] % GROUPS
+    for number in range(group.max() + 1):
         out = group == number
-        far[out] = ClassDistance.fit(roots[~out], labels[~out], shrink=SPHERE).score(roots[out])
+        scores = ClassDistance.fit(roots[~out], labels[~out], shrink=SPHERE).scores(roots[out])
+        own = np.unique(labels[~out]) == labels[out][:, None]
+        far[out] = np.stack([scores.min(1), np.where(own, scores.max(), scores).min(1)], 1)
     return np.log(np.maximum(far, 1e-12))

@@ -175,7 +175,7 @@ class Gate:
 
 
 def too_large(settings: Settings) -> ServiceError:
-    return ServiceError(413, f"the request is larger than {settings.max_body} bytes", {"connection": "close"})
+    return ServiceError(413, f"the request has over {settings.max_body} bytes: send less", {"connection": "close"})
 
 
 class Exchange:

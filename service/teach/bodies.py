@@ -31,7 +31,9 @@ class TeachingBody(Body):
     correct: int = 0
     count: int = Field(default=0, description="held-out examples")
     interval: tuple[float, float] | None = Field(default=None, description="95 % interval of the accuracy")
-    another_day: float | None = Field(default=None, description="lower bound of the accuracy on most other days")
+    another_day: float | None = Field(default=None, description="accuracy to expect on another day")
+    another_day_interval: tuple[float, float] | None = Field(default=None, description="90 % interval of that")
+    expected: list[str] = Field(default=[], description="how right it will be, in sentences: another day comes first")
     confused: list[tuple[str, str, float]] = Field(
         default=[], description="classes taken for each other, and how often"
     )

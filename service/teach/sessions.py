@@ -25,7 +25,6 @@ from spikesight.service.teach.saving import Head, SavedModels
 FEW, SHARE = 3, 20  # a new head is learnt after FEW new examples, or 1 / SHARE of all if that is more
 NOT_READY = "the session has no model yet: show examples of at least two classes"
 NOT_YET = {"accuracy": None, "advice": ["show examples of at least two classes"]}
-REPORTED = ("accuracy", "correct", "count", "interval", "another_day", "confused", "advice")
 UNFIT = "that model cannot give features: name a spiking network that takes events"
 TOO_MANY = "too many teaching sessions of this address: end one first"
 UNKNOWN = "no teaching session of that id: begin one with POST /v1/teach; they end when they are not used for long"
@@ -174,7 +173,7 @@ class TeachingSession:
             max_examples=self.examples.most,
             can_save=self._runtime.settings.save_to is not None,
             saved=self.saved,
-            **{key: said[key] for key in REPORTED if key in said},
+            **{key: value for key, value in said.items() if key in TeachingBody.model_fields},
         )
 
     def close(self) -> None:

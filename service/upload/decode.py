@@ -66,7 +66,7 @@ def kind_of(data: bytes, name: str) -> Kind:
     if suffix_of(name) in FORMATS[UNMARKED].suffixes or format_of(data) not in (None, UNMARKED):
         return "recording"
     raise ServiceError(
-        415, f"the upload is neither an image (JPEG, PNG, WebP, BMP) nor a recording ({', '.join(formats())})"
+        415, f"this is neither an image (JPEG, PNG, WebP, BMP) nor a recording ({', '.join(formats())}): send one"
     )
 
 
@@ -131,7 +131,7 @@ def read_limited(path: Path) -> Recording:
         claimed = len(recording.events)
         if claimed <= MAX_EVENTS:
             return recording
-    most = f"this service takes at most {MAX_EVENTS} in one upload"
+    most = f"this service takes at most {MAX_EVENTS} in one upload: cut it"
     raise ServiceError(413, f"the recording has {claimed} events; {most}")
 
 
@@ -209,7 +209,7 @@ def check_size(kind: str, data: bytes, max_pixels: int) -> None:
     if width < 1 or height < 1:
         raise ServiceError(400, f"the {kind.upper()} image is damaged or cut off: send it again")
     if width * height > max_pixels:
-        raise ServiceError(413, f"the image has {width} x {height} pixels; this service takes at most {max_pixels}")
+        raise ServiceError(413, f"the image has {width} x {height} pixels: make it smaller, at most {max_pixels}")
     n = scans(kind, data)
     if n > MAX_SCANS or n * width * height > MAX_SCANNED:
         raise ServiceError(413, f"the JPEG has {n} scans of {width} x {height} pixels: save it as baseline")

@@ -73,8 +73,8 @@ async def load(
     max_pixels = runtime.settings.max_pixels
     kind, kinds = kind_of(data, name), model.classifier.kinds
     if kind not in kinds:
-        others = " or ".join(one.name for one in runtime.registry.all() if kind in one.classifier.kinds) or "another"
-        raise ServiceError(400, f"the model {model.name} takes {kinds[0]}s: send one, or choose {others}")
+        others = ", ".join(one.name for one in runtime.registry.all() if kind in one.classifier.kinds) or "none here"
+        raise ServiceError(400, f"the model {model.name} takes {kinds[0]}s: send one, or choose another: {others}")
     if decodes_fast(data):
         return lambda: use(decode(data, name, max_pixels))
     async with runtime.decoding(client, deadline):
@@ -105,5 +105,5 @@ def inputs_of(
         binner = pipeline.binner
         steps = int(progress_us(events, bin_us, binner.gap_us, binner.back_us)[-1]) // bin_us + 1
         if steps > max_steps:
-            raise ServiceError(413, f"the recording has {steps} steps; this service takes at most {max_steps}")
+            raise ServiceError(413, f"the recording has {steps} steps; this service takes at most {max_steps}: cut it")
     return list(pipeline.recording([events]))

@@ -126,8 +126,8 @@ def test_an_ann_goes_wherever_a_spiking_network_goes_and_says_that_it_does_not_s
         ("model=fine&bin_ms=11", "bin_ms must be whole milliseconds from 1 to 10 for this model"),
         ("bin_ms=5", "bin_ms must be 10 for this model"),
         ("model=pixels&bin_ms=5", "bin_ms is for models of events; this model takes images"),
-        ("model=pixels", "the model pixels takes images: send one, or choose tiny or fine or promising or moves"),
-        ("model=moves", "the model moves takes recordings: send one, or choose tiny or pixels or fine or promising"),
+        ("model=pixels", "the model pixels takes images: send one, or choose another: tiny, fine, promising, moves"),
+        ("model=moves", "the model moves takes recordings: send one, or choose another: tiny, pixels, fine, promising"),
     ],
 )
 def test_what_a_model_does_not_take_is_refused(client: TestClient, query: str, sentence: str) -> None:

@@ -11,7 +11,6 @@ from torch.nn import functional as F
 from spikesight.models.checkpoint import save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
-from spikesight.models.networks.places import for_views
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import RECTIFIER
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
@@ -52,18 +51,18 @@ def tiny(contract: Contract = EVENT_CONTRACT, name: str = "tiny", seed: int = 0)
 
 
 VIEW_CONTRACT = replace(
-    EVENT_CONTRACT, height=34, width=34, sensor_width=34, sensor_height=34, window="drawing", shortest_bin_us=1_000
-)
+    EVENT_CONTRACT, height=34, width=34, sensor_width=34, sensor_height=34, window="drawing", finds=True,
+    shortest_bin_us=1_000,
+)  # fmt: skip
 
 
 def finding(seed: int = 2, name: str = "finding", **contract: object) -> Classifier:
     """A random network that looks for things all over the view of a camera, and takes many a place for one."""
-    config = replace(NETWORKS["event-small"], widths=(8, 16, 24), classes=len(LABELS))
+    config = replace(NETWORKS["event-small"], widths=(8, 16, 24), classes=len(LABELS), read="places")
     network = lively(config, seed)
     with torch.no_grad():
         network.readout.weight.mul_(90)
-    view = {name: tensor.clone() for name, tensor in for_views(network).state_dict().items()}
-    return Classifier(network, Card(replace(VIEW_CONTRACT, **contract), LABELS, view=view), name)  # type: ignore[arg-type]
+    return Classifier(network, Card(replace(VIEW_CONTRACT, **contract), LABELS), name)  # type: ignore[arg-type]
 
 
 def kept(folder: Path, made: Classifier | None = None) -> Path:

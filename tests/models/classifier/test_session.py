@@ -15,7 +15,6 @@ from spikesight.encoders.pyramid import pyramid_of
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, luma, split_packet
 from spikesight.models.networks.metering import dense_macs
-from spikesight.models.networks.places import for_views
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input, SessionError
 from tests.support.inputs.samples import some_events
@@ -98,11 +97,11 @@ def test_an_ann_would_look_at_the_whole_view_too() -> None:
     model = finding()
     session, small = Session(model, SensorSize(320, 240)), Session(model)
     pyramid = pyramid_of(session.sensor)
-    whole = dense_macs(for_views(model.network), 2, pyramid.height, pyramid.width)
+    whole = dense_macs(model.network, 2, pyramid.height, pyramid.width)
     assert (small.ann_macs, session.ann_macs) == (model.ann_macs, pytest.approx(whole, rel=0.15))
 
 
-def test_before_a_camera_a_network_without_weights_for_views_sees_all_of_it_as_one_thing() -> None:
+def test_before_a_camera_a_network_that_finds_nothing_sees_all_of_it_as_one_thing() -> None:
     model = tiny(replace(EVENT_CONTRACT, window="drawing", sensor_width=40, sensor_height=40))
     session = Session(model, SensorSize(70, 70))
     inputs = session.push(some_events(600, size=(70, 70)))

@@ -12,11 +12,11 @@ from spikesight.encoders.roi.alignment import aligned
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.novelty import KEPT, NoveltyDetector
-from spikesight.models.statistics import fit_temperature, interval
-from spikesight.models.teach.advice import report
+from spikesight.models.statistics import fit_temperature
+from spikesight.models.teach.advice import another_day, report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
 from spikesight.models.teach.head import UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
-from spikesight.models.teach.unknown import REFUSED, fit_unknown
+from spikesight.models.teach.unknown import fit_unknown
 from tests.support.inputs.data_sets import digit_events
 from tests.support.models import lively
 from tests.support.refusals import refusal
@@ -222,42 +222,41 @@ def test_the_score_counts_that_tells_left_out_classes(telling: str) -> None:
     roots, labels = things(apart)
     left_out = logits((labels + 1) % THINGS, 0.0)
     found = fitted(roots, labels, np.arange(200), logits(labels, sure), left_out)
-    assert found is not None
-    assert found.noticed > 0.95
+    assert found.noticed > 0.8
     assert found.interval[0] < 0.6, "four classes are few"
     again, labels = things(apart, seed=5)
-    mine = known_of(found.detector, again, logits(labels, sure, 6))
-    assert (mine < KEPT).mean() < 0.12, "a twentieth of what is known at most"
+    assert (known_of(found.detector, again, logits(labels, sure, 6)) < KEPT).mean() < 0.12, "of what is known"
     if telling == "distance":
         assert (known_of(found.detector, again[::-1] + 1, logits(labels, sure, 7)) < KEPT).all()
     else:
         assert (known_of(found.detector, again, logits(labels, 0.0, 7)) < KEPT).mean() > 0.9
+        assert (known_of(found.detector, again, logits(labels, 4.0, 6)) >= KEPT).mean() > 0.9, "room for another day"
 
 
 def test_classes_that_are_alike_are_not_noticed() -> None:
     roots, labels = things(0.0)
     found = fitted(roots, labels, np.arange(200), logits(labels, 0.0), logits(labels, 0.0, 2))
-    assert found is not None
     assert found.noticed == 0
-    far = known_of(found.detector, roots + 1, logits(labels, 0.0, 3))
-    assert (far >= KEPT).all(), "what can't be told is not called unknown"
+    assert (known_of(found.detector, roots + 1, logits(labels, 0.0, 3)) >= KEPT).all(), "nothing is called unknown"
 
 
-def test_the_line_leaves_room_for_another_day() -> None:
-    """It lies amid what is known and what is left out, so known things that look a little otherwise stay known."""
-    roots, labels = things(2.0)
-    found = fitted(roots, labels, np.arange(200), logits(labels, 5.0), logits((labels + 1) % THINGS, 0.0))
-    assert found is not None
-    assert found.noticed >= REFUSED
-    again, labels = things(2.0, seed=5)
-    paler = known_of(found.detector, again, logits(labels, 4.0, 6))
-    assert (paler >= KEPT).mean() > 0.9
+def test_what_left_out_classes_tell_of_others_comes_true() -> None:
+    """Few examples with many rates: whatever a distance was not fitted with lies far from everything."""
+    told, true, flat = [], [], np.zeros((48, THINGS))
+    for seed in range(8):
+        random, labels = np.random.default_rng(seed), np.arange(48) % THINGS
+        middles = random.normal(3, 0.3, (THINGS + 1, 60))
+        roots, others = (middles[of] + random.normal(0, 0.3, (48, 60)) for of in (labels, np.full(48, THINGS)))
+        found = fitted(roots, labels, np.arange(48), flat, flat.copy())
+        told.append(found.noticed)
+        true.append((known_of(found.detector, others, flat) < KEPT).mean())
+    assert np.mean(told) - np.mean(true) < 0.2
 
 
 def test_too_few_examples_tell_nothing() -> None:
     roots, labels = things(2.0)
     given = (logits(labels, 1.0), logits(labels, 0.0))
-    assert fitted(roots, labels, labels, *given) is None, "one piece a class"
+    assert fitted(roots, labels, labels, np.nan * given[0], given[1]) is None, "one piece a class"
     few = slice(0, 19)
     assert fitted(roots[few], labels[few], np.arange(19), given[0][few], given[1][few]) is None
     assert fitted(0 * roots, labels, np.arange(200), *given) is None, "all alike"
@@ -266,25 +265,28 @@ def test_too_few_examples_tell_nothing() -> None:
 K = 3
 
 
-def taught(chosen: list[int], truth: list[int], goes: int = 9, noticed: float | None = None) -> Any:
+def taught(chosen: list[int], truth: list[int]) -> Any:
     """Examples that a head took for `chosen` (-1: judged by none)."""
-    scores = np.full((len(truth), K), np.nan)
-    for row, label in enumerate(chosen):
-        if label >= 0:
-            scores[row] = np.eye(K)[label]
+    scores = np.where(np.array(chosen)[:, None] < 0, np.nan, np.eye(K)[chosen])
     labels = ("cup", "key", "pen")
-    told = dict.fromkeys(labels, goes)
-    unknown = None if noticed is None else SimpleNamespace(noticed=noticed, interval=interval(noticed * K, K))
     return SimpleNamespace(
         judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels,
-        piece_counts=told, unknown=unknown,
+        piece_counts=dict.fromkeys(labels, 9), unknown=None,
     )  # fmt: skip
 
 
-def test_another_day_is_between_chance_and_what_is_certain() -> None:
-    truth, bounds = [0, 1, 2] * 10, []
-    for right in (6, 18, 24, 30):
-        told = report(taught([t if n < right else (t + 1) % K for n, t in enumerate(truth)], truth))
-        bounds.append(told["another_day"])
-        assert 1 / K <= told["another_day"] <= max(1 / K, told["interval"][0])
-    assert bounds[0] == 1 / K < bounds[1] < bounds[2] < bounds[3]
+@pytest.mark.parametrize(("count", "classes"), [(2, 2), (30, 3), (500, 32)])
+def test_another_day_is_between_chance_and_one_and_rises(count: int, classes: int) -> None:
+    told = [another_day(correct, count, classes) for correct in range(count + 1)]
+    assert all(1 / classes <= low + 1e-9 and low <= there <= high <= 1 for there, (low, high) in told)
+    assert min(told)[0] == told[0][0] < told[-1][0] == max(told)[0]
+
+
+def test_what_is_expected_another_day_is_told_first() -> None:
+    truth = [0, 1, 2] * 10
+    told, days = (report(taught([*truth[:-1], 0], truth), sessions=sessions) for sessions in (False, True))
+    assert told["expected"][0].startswith(f"on another day about {told['another_day']:.0%}")
+    assert told["expected"][1].startswith(f"of more of the same recordings {told['accuracy']:.0%}")
+    assert (days["another_day"], days["another_day_interval"]) == (days["accuracy"], days["interval"])
+    assert ["another session" in said for said in days["expected"]] == [True, False]
+    assert report(taught([-1] * 3, [0, 1, 2]))["expected"] == []

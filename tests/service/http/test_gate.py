@@ -186,7 +186,7 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(pieces: int) -> N
     asked, body = Asked(max_body=400), [b"x" * (400 // pieces)] * pieces
     assert asked.answer(body, path="/v1/predict", method="POST")[0::2] == (200, b"answered")
     code, headers, said = asked.answer([*body, b"x"], path="/v1/predict", method="POST")
-    assert (code, json.loads(said)) == (413, {"error": "the request is larger than 400 bytes"})
+    assert (code, json.loads(said)) == (413, {"error": "the request has over 400 bytes: send less"})
     assert headers[b"connection"] == b"close"
 
 

@@ -179,15 +179,16 @@ void read_out(Workspace& work, const Group& run, Crew& crew) {
     const Buffer& b = work.buffers[r.buffer];
     crew.share(run.steps * run.streams, [&](int64_t thread, int64_t f) {
         float* logits = run.logits + run.place(f) * r.outputs;
-        const int64_t sums = r.reach ? b.height * b.width * r.padded : b.channels;
+        const bool one = r.outputs == r.classes;
+        const int64_t sums = !one ? b.height * b.width * r.padded : b.channels;
         char* memory = work.desks[thread].scratch.get((sums + r.padded) * 4);
         auto* out = reinterpret_cast<float*>(memory) + sums;
         const int64_t active = typed(b, work.frame(r.buffer, f), [&](const auto* spikes) {
-            if (r.reach) return read_places(r, b, spikes, reinterpret_cast<float*>(memory), logits);
+            if (!one) return read_places(r, b, spikes, reinterpret_cast<float*>(memory), logits);
             return read_frame(r, b, spikes, reinterpret_cast<int32_t*>(memory), out);
         });
         run.synops[run.place(f)] += active * r.classes;
-        if (!r.reach) memcpy(logits, out, r.classes * 4);
+        if (one) memcpy(logits, out, r.classes * 4);
     });
 }
 

@@ -3,19 +3,23 @@
 import * as server from "../net/server.js";
 import { Stream } from "../net/stream.js";
 import { sentences } from "../panel/connection.js";
+import { OneStream } from "./onestream.js";
 
 const ROUND_MS = 400; // the shortest time between two pictures that image models see
 const AFTER_FAILURE_MS = 2000;
 
 /** A stream of one event model that fills the model's column. */
-export class Streaming {
+export class Streaming extends OneStream {
   /** look: size of the frames or packets, or a camera of the server; seen(picture): called with the stream's events, if given. */
   constructor(column, { token, look, seen, opened }) {
+    super();
     this.column = column;
+    column.late = (nowMs) => this.tooSlow(nowMs);
     this.stream = new Stream({
       state: (state, detail) => this.state(state, detail),
-      ready: ({ ann_macs: macs }) => { column.clear(); column.stepMacs = macs; opened(this.stream); },
+      ready: ({ ann_macs: macs }) => { this.begun(); column.clear(); column.stepMacs = macs; opened(); },
       prediction: (message) => column.step(message),
+      answered: (message) => this.answered(message, performance.now()),
       picture: seen,
       bad: (text) => column.say(text),
     });
@@ -28,17 +32,14 @@ export class Streaming {
     if (said) this.column.say(said.join(" "));
     if (source && why.code === 1001) this.stream.close();
   }
-
-  /** Whether the server refused the stream: such a stream must not hold up the others. */
-  get dead() {
-    return this.stream.hello === null;
-  }
 }
 
 /** Send the latest picture to every image model, one after another so that their times can be compared. */
-export class Rounds {
+export class Rounds extends OneStream {
   constructor(columns, token) {
-    Object.assign(this, { columns, token, busy: false, nextMs: 0, closed: false });
+    super();
+    Object.assign(this, { columns, token, busy: false, closed: false });
+    for (const column of columns) column.late = (nowMs) => this.tooSlow(nowMs);
   }
 
   get free() {
@@ -49,7 +50,9 @@ export class Rounds {
   async look(file) {
     this.busy = true;
     const begun = performance.now();
+    this.note(begun, true);
     const good = await ask(this.columns, file, this.token, () => this.closed);
+    this.answeredMs = begun;
     this.nextMs = good ? begun + ROUND_MS : performance.now() + AFTER_FAILURE_MS;
     this.busy = false;
     return good;

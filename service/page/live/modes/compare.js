@@ -3,7 +3,6 @@
 import { Speaker, titleOf } from "../../shared/answer.js";
 import { $, element } from "../../shared/dom.js";
 import * as server from "../net/server.js";
-import { KIND } from "../net/stream.js";
 import { pill } from "../panel/connection.js";
 import * as state from "../state.js";
 import { Column, originOf } from "../views/comparecolumn.js";
@@ -82,7 +81,7 @@ export class Compare {
     this.follow = true;
     $("columns").replaceChildren(...this.columns.map(({ root }) => root));
     $("compare-none").hidden = this.columns.length > 0;
-    $("events-pane").hidden = true;
+    $("events-pane").hidden = state.source !== "none";
     this.events.clear();
     this.show();
   }
@@ -117,8 +116,9 @@ export class Compare {
     if (!frames) for (const column of others) column.say(IMAGES_ONLY);
   }
 
+  /** Those that the server has not refused: these must not hold up the others. */
   get living() {
-    return this.streams.filter((one) => !one.dead);
+    return this.streams.filter(({ stream }) => stream.hello);
   }
 
   get ready() {
@@ -131,19 +131,19 @@ export class Compare {
   }
 
   async frame(captureMs, jpeg) {
-    const free = this.living.filter(({ stream }) => stream.free);
-    const { rounds } = this, looks = rounds?.free;
-    if (!free.length && !looks) return;
-    const bytes = await jpeg();
-    if (!bytes || rounds !== this.rounds) return;
-    for (const { stream } of free) stream.offer(KIND.image, bytes, captureMs);
-    if (!looks || !rounds.free) return;
+    const { rounds } = this;
+    let made = null;
+    const once = () => (made ??= jpeg());
+    for (const one of this.living) one.frame(captureMs, once);
+    if (!rounds?.free) return;
+    const bytes = await once();
+    if (!bytes || rounds !== this.rounds || !rounds.free) return;
     const good = await rounds.look(new File([bytes], "frame.jpg", { type: "image/jpeg" }));
     if (!this.streams.length && rounds === this.rounds) pill(good ? "live" : "retrying");
   }
 
   packet(nowMs, bytes) {
-    for (const { stream } of this.living) stream.offer(KIND.t64, bytes, nowMs);
+    for (const one of this.living) one.packet(nowMs, bytes);
   }
 
   command(text) {
@@ -168,10 +168,6 @@ export class Compare {
 
   // ---- steps
 
-  get longest() {
-    return Math.max(1, ...this.columns.map(({ length }) => length));
-  }
-
   draw(nowMs) {
     if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
     else this.events.lastMs = nowMs;
@@ -180,11 +176,12 @@ export class Compare {
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();
+    if (this.ready) pill(this.columns.some(({ slow }) => slow) ? "late" : "live");
   }
 
   /** Show all columns after the number of steps that the slider says. */
   show() {
-    const slider = $("compare-at"), { longest, columns } = this;
+    const slider = $("compare-at"), { columns } = this, longest = Math.max(1, ...columns.map(({ streaming, steps }) => (streaming ? 0 : steps.length))); // of the slider
     slider.max = String(longest);
     if (this.follow) slider.value = slider.max;
     const at = Number(slider.value);
@@ -194,7 +191,7 @@ export class Compare {
     const ann = columns.findIndex(({ model, ready }) => model.origin === "ann" && ready);
     const macs = ann < 0 ? null : sums[ann].synops;
     const most = Math.max(1, ...sums.map((sum) => sum?.synops ?? 0));
-    for (const column of columns) column.draw(at, column.model.contract.kind === "image" ? macs : null, most);
-    this.said = columns.flatMap((column, i) => (sums[i] ? [`${originOf(column.model)}: ${column.said(sums[i])}`] : [])).join(". ");
+    for (const column of columns) column.draw(at, column.model.contract.kind === "image" ? macs : null, most, performance.now());
+    this.said = columns.flatMap((column, i) => (sums[i] ? [`${originOf(column.model)}: ${column.slow || column.said(sums[i])}`] : [])).join(". ");
   }
 }

@@ -7,7 +7,7 @@ const COUNTED_MS = 2000; // of frames; and how long is said that the server is t
 const OLD_MS = 500; // an answer is too old when what came after it has waited so long
 const SOON_MS = 100; // a slower answer makes the next frame wait: the server's queue shrinks, at the same rate
 
-/** Base class of modes with one `stream`. */
+/** Base class of what has one `stream`. */
 export class OneStream {
   constructor() {
     this.begun();
@@ -56,7 +56,7 @@ export class OneStream {
   tooSlow(nowMs) {
     this.inputs = state.paused ? [] : this.inputs.filter(({ ms }) => nowMs - ms < COUNTED_MS);
     const waiting = this.inputs.find(({ ms }) => ms > this.answeredMs);
-    if (waiting && nowMs - waiting.ms > OLD_MS && !this.stream.free) this.slowMs = nowMs;
+    if (waiting && nowMs - waiting.ms > OLD_MS && (nowMs < this.nextMs || !this.free)) this.slowMs = nowMs;
     if (nowMs - this.slowMs > COUNTED_MS) return "";
     const dropped = this.inputs.filter(({ sent }) => !sent).length;
     return `the server is too slow: ${dropped ? `${dropped} of ${this.inputs.length} frames dropped` : "its answers come late"}`;

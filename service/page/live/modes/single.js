@@ -35,7 +35,7 @@ export class Single extends OneStream {
       bad: (text) => notice("That frame was not understood.", text),
     });
     this.inside = new NetworkView($("inside"), (probe) => this.probe(probe));
-    this.files = new FileMode(this, () => ({ model: $("model").value, token: state.token() }), (error) => notice("No spike train for this file.", error.message));
+    this.files = new FileMode(this, () => ({ model: $("model").value, token: state.token() }), (error) => notice("What the network gets of this file cannot be shown.", error.message));
     this.latest = null;
   }
 

@@ -1,6 +1,6 @@
 // Teach classes live: shown to the camera while a button is held, learnt by the server, recognised at once.
 
-import { Answer, percent } from "../../shared/answer.js";
+import { Answer } from "../../shared/answer.js";
 import { $, element, hideNotice, notice, sentence } from "../../shared/dom.js";
 import * as calls from "../net/teaching.js";
 import { Stream } from "../net/stream.js";
@@ -88,9 +88,10 @@ export class Teach extends OneStream {
   }
 
   showScore() {
-    const { accuracy, another_day: anotherDay, ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
-    const judged = Number.isFinite(accuracy) && `Right: ${percent(accuracy)} of more of the same; on another day ${percent(anotherDay)} at least, on most days.`;
-    $("teach-score").textContent = judged || (ready ? "It answers already." : "Show two things, and it begins to answer.");
+    const { expected = [], ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
+    const [first = ready ? "it answers already" : "show two things, and it begins to answer", ...rest] = expected;
+    $("teach-score").textContent = sentence(first);
+    $("teach-same").textContent = rest.map(sentence).join(" ");
     $("teach-score").classList.toggle("learning", Boolean(learning));
     const said = quiet ? ["Keep it moving: only change is seen."] : ready ? advice.slice(0, ADVICE) : [];
     $("teach-advice").replaceChildren(...said.map((text) => element("li", "", sentence(text))));

@@ -47,10 +47,8 @@ const BACKOFF_MS = [500, 1000, 2000, 4000, 8000];
 const FOR_GOOD = [1002, 1003, 1007, 1008, 1009]; // a rule was broken: it would be broken again
 
 export class Stream {
-  /**
-   * @param {Handlers} handlers
-   * @param {string | URL} service  its address; without, the service that this file came from
-   */
+  /** @param {Handlers} handlers
+   * @param {string | URL} service  its address; without, the service that this file came from */
   constructor(handlers, service = new URL("/", import.meta.url)) {
     this.handlers = handlers;
     this.service = service;

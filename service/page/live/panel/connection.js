@@ -9,7 +9,7 @@ const WORDS = { idle: "ready", reading: "reading…", connecting: "connecting…
 export function sentences(status, { code, reason, attempt, wasReady }, source) {
   if (code === 1001) return source ? ["The camera has ended.", "It was unplugged, or its recording is over."] : null; // else paused for long: it connects anew
   if (status === "busy") return ["The server is busy.", "It has no room for another stream just now; this page keeps trying."];
-  if (status === "retrying" && wasReady) return ["The server is gone.", "Reconnecting by itself as soon as it is back; membranes start anew then."];
+  if (status === "retrying" && wasReady) return ["The server is gone.", "Reconnecting by itself as soon as it is back; it starts anew then."];
   if (status === "retrying" && attempt === 3) return ["The server does not answer.", "Is it still running? This page keeps trying."];
   if (status === "refused") return ["The server refused the stream.", sentence(reason || `it closed with code ${code}: start again`)];
   return null;

@@ -23,7 +23,7 @@ export function arrange(source, { title = "Camera", note = "", intro = false } =
   $("speed-field").hidden = source !== "sample" || intro;
   $("pad-controls").hidden = true;
   $("device-field").hidden = $("device-field").hidden || source !== "camera";
-  $("events-title").textContent = source === "file" ? "Spike train" : "Events";
+  $("events-title").textContent = source === "file" ? "Network input" : "Events";
   $("inside-note").textContent = "";
   $("preview").classList.toggle("mirror", source === "camera" && $("flip").getAttribute("aria-pressed") === "true");
 }

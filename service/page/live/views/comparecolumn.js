@@ -5,7 +5,7 @@ import { element, write } from "../../shared/dom.js";
 import { short } from "./meters.js";
 
 const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" };
-const BARS = 40; // steps of a stream that are shown
+const BARS = 36; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
 /** The column's title. */
@@ -17,6 +17,7 @@ export class Column {
   /** model: an entry of GET /v1/models. */
   constructor(model) {
     this.model = model;
+    this.late = () => ""; // why the answer at a time is too old to be the present one, or ""; set by what asks for answers
     this.root = element("section", "pane column");
     this.root.dataset.origin = model.origin;
     this.root.setAttribute("aria-label", `${originOf(model)}: ${model.name}`);
@@ -45,6 +46,7 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     this.streaming = false;
+    this.slow = "";
     this.took = this.things = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
     this.say("…");
   }
@@ -79,11 +81,6 @@ export class Column {
     return !this.text && this.steps.length > 0;
   }
 
-  /** The number of steps for the slider. */
-  get length() {
-    return this.streaming ? 0 : this.steps.length;
-  }
-
   /** {label, confidence, spikes, synops} after `at` steps: sums so far, or for a stream those of the last step. */
   after(at) {
     if (!this.ready) return null;
@@ -99,16 +96,13 @@ export class Column {
     return headline({ labels: this.model.labels, steady: now?.label, probabilities: now?.probabilities });
   }
 
-  /** Multiply-adds that an ANN would need for the steps of `after`. */
-  macs(count) {
-    return this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? count : 1);
-  }
-
-  /** base: multiply-adds of the ANN beside it, null for an ANN of the same shape; most: the largest of all columns, for the bar. */
-  draw(at, base, most) {
+  /** base: multiply-adds of the ANN beside it, null for an ANN of the same shape; most: the largest of all columns, for the bar. At nowMs. */
+  draw(at, base, most, nowMs) {
     const now = this.after(at), said = this.said(now);
+    this.slow = now ? this.late(nowMs) : "";
     this.root.classList.toggle("silent", !now);
-    write(this.words, now ? "" : this.text);
+    this.root.classList.toggle("stale", Boolean(this.slow));
+    write(this.words, now ? this.slow && `a while ago; ${this.slow}` : this.text);
     write(this.label, said);
     this.label.classList.toggle("long", said.length > 7);
     this.drawBars(now);
@@ -119,7 +113,8 @@ export class Column {
     write(this.values.spikes, ann ? "none" : short(now.spikes));
     write(this.values.synops, short(now.synops));
     write(this.against, base ? "Of the ANN" : "Of an ANN");
-    write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? this.macs(now.count))));
+    const own = this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? now.count : 1);
+    write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? own)));
     write(this.values.took, this.took);
   }
 

@@ -2,12 +2,16 @@
 
 import { element } from "../../shared/dom.js";
 
-const WINDOW_MS = 1000;
+const WINDOW_MS = 1000; // rates are of a second
 const SMOOTH = 0.12;
 
 const METERS = {
   events: "Events", spikes: "Spikes", synops: "Synaptic operations", step: "Step time", latency: "Latency, end to end",
   rate: "Frames answered", dropped: "Frames dropped",
+};
+const EXPLAINED = {
+  synops: "How often a spike reaches a synapse: one addition each", step: "What the server takes for a step of the network",
+  latency: "From a frame's capture until its answer is here", dropped: "Frames that were not sent, as the server was still at work",
 };
 
 /** 1234567 -> "1.23 M" */
@@ -24,6 +28,7 @@ export class Meters {
     this.cells = Object.fromEntries(Object.entries(METERS).map(([key, title]) => {
       const cell = element("div", key === "rate" || key === "dropped" ? "live-only" : ""), value = element("dd");
       value.dataset.meter = key;
+      cell.title = EXPLAINED[key] ?? "";
       cell.append(element("dt", "", title), value);
       list.append(cell);
       return [key, value];
@@ -59,10 +64,6 @@ export class Meters {
     this.dropped = dropped + (message.dropped ?? 0);
   }
 
-  get framesPerSecond() {
-    return new Set(this.answers.map(({ seq }) => seq)).size * (1000 / WINDOW_MS);
-  }
-
   draw(nowMs) {
     this.answers = this.answers.filter((item) => nowMs - item.nowMs < WINDOW_MS);
     this.bins = this.bins.filter((item) => nowMs - item.nowMs < WINDOW_MS);
@@ -71,7 +72,7 @@ export class Meters {
     if (this.mean.spikes !== undefined) this.costs(this.mean.spikes, this.mean.synops, "a step");
     if (this.mean.step !== undefined) this.write("step", this.mean.step.toFixed(1), "ms");
     if (this.mean.latency !== undefined) this.write("latency", this.mean.latency.toFixed(0), "ms");
-    this.write("rate", this.framesPerSecond.toFixed(0), "/s");
+    this.write("rate", String(new Set(this.answers.map(({ seq }) => seq)).size), "/s");
     this.write("dropped", String(this.dropped));
   }
 

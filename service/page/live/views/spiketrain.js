@@ -22,10 +22,6 @@ export class SpikeTrain {
     return counts.indexOf(Math.max(...counts));
   }
 
-  at(step, channel, y, x) {
-    return this.data[step * this.pixels + (channel * this.height + y) * this.width + x];
-  }
-
   /** Draw the frame of one step: intensity as a picture, spikes in the event colours or one tone for each channel. */
   draw(canvas, step) {
     const { width, height, channels } = this;
@@ -35,7 +31,7 @@ export class SpikeTrain {
     const image = context.createImageData(width, height);
     for (let y = 0, i = 0; y < height; y++) {
       for (let x = 0; x < width; x++, i += 4) {
-        const values = Array.from({ length: channels }, (_, channel) => this.at(step, channel, y, x));
+        const values = Array.from({ length: channels }, (_, channel) => this.data[step * this.pixels + (channel * height + y) * width + x]);
         image.data.set([...this.colour(values), 255], i);
       }
     }

@@ -21,7 +21,8 @@ class RoiBox {
     if (outline.parentElement !== canvas.parentElement) canvas.parentElement.append(outline);
     const { clientWidth, clientHeight, width, height } = canvas;
     const scale = Math.min(clientWidth / width, clientHeight / height); // object-fit: contain
-    const [left, top, wide, high = wide] = box.map((side) => side * (canvas.dataset.scale ?? 1));
+    const [x, y, w, h = w] = box.map((side) => side * (canvas.dataset.scale ?? 1)), left = Math.max(0, x), top = Math.max(0, y);
+    const wide = Math.min(width, x + w) - left, high = Math.min(height, y + h) - top; // what of it lies in the picture
     const mirrored = canvas.classList.contains("mirror") ? width - left - wide : left;
     const place = { left: (clientWidth - scale * width) / 2 + scale * mirrored, top: (clientHeight - scale * height) / 2 + scale * top, width: scale * wide, height: scale * high };
     outline.classList.toggle("high", place.top < LABEL);
