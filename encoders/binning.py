@@ -5,7 +5,9 @@ scaled to the network's size in the same loop: crop the centre of the sensor to 
 (x - left)·W // crop_width (rows alike).
 """
 
+import ctypes
 from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import Any
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, UNSORTED, Events, EventsError, SensorSize, as_events, count_backward
-from spikesight.encoders.native.build import call
+from spikesight.encoders.native.build import NUMBER, call
 
 NOWHERE = 1 << 30  # table entry of a column or row that is cropped away; the sum of two still fits uint32
 OUTSIDE = -1  # an event off the sensor ends the kernel with this, one that is not in order with another
@@ -31,9 +33,10 @@ class Grid:
     width: int
 
     @cached_property
-    def tables(self) -> tuple[int, int, int, int]:
-        """Return address and length of `columns` and of `rows`."""
-        return self.columns.ctypes.data, len(self.columns), self.rows.ctypes.data, len(self.rows)
+    def table(self) -> ctypes.Array[NUMBER]:
+        """Return what the kernel takes: addresses and lengths of `columns` and `rows`, and the cells of a bin."""
+        sides = [(side.ctypes.data, len(side)) for side in (self.columns, self.rows)]
+        return (NUMBER * 5)(*sides[0], *sides[1], 2 * self.height * self.width)
 
 
 @lru_cache(maxsize=64)
@@ -105,13 +108,24 @@ def check_bins(bin_us: int, steps: int, mode: str = "binary") -> None:
 
 def add_counts(
     events: Events, start_us: int, bin_us: int, grid: Grid, mode: str, out: NDArray[Any], *, clear: bool = False
-) -> NDArray[np.int64]:
+) -> Sequence[int]:
     """Add the window's events to `out` [T, 2, H, W] (`clear`: to zeros); return the number of events in each bin."""
     ceiling = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
-    totals, events = np.zeros(len(out), np.int64), np.ascontiguousarray(events, EVENTS)
-    cells = out.itemsize, len(out), 2 * grid.height * grid.width
-    given = len(events), start_us, bin_us, *grid.tables, ceiling
-    fault = call("events_bins", events, *given, out, *cells, totals, clear)
+    totals, events = (NUMBER * len(out))(), np.ascontiguousarray(events, EVENTS)
+    fault = call(
+        "events_bins",
+        events,
+        len(events),
+        start_us,
+        bin_us,
+        grid.table,
+        ceiling,
+        out,
+        out.itemsize,
+        len(out),
+        totals,
+        clear,
+    )
     if fault == OUTSIDE:
         raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
     if fault:

@@ -7,7 +7,6 @@ moves by that threshold. Event times are interpolated between frames.
 
 import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -94,7 +93,7 @@ class Emulator:
         self.start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self.on, self.off)).astype(np.float32)
         self._levels = log_levels(params.linear_below)
         self._limit = params.max_events or 4 * shape[0] * shape[1]
-        self._offsets, self._words = np.empty((2, self._limit), np.uint32)
+        self._offsets, self._words = np.empty((2, self._limit + shape[0] * shape[1]), np.uint32)
 
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
         """Return the sorted events between the previous frame and this one (uint8 [H, W], captured at `t_us`).
@@ -114,8 +113,7 @@ class Emulator:
             sample = np.s_[:: max(1, self.size.height // 60), :: max(1, self.size.width // 60)]
             change = self._levels[grey[sample]] - np.float32(state.shift) - state.last[sample]
             state.shift += float(np.median(change))
-        levels = self._levels - np.float32(state.shift)
-        noise = self._noise(grey, levels, seconds) if params.noise_hz else None
+        shots = (params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)).astype(np.float32)
         n = call(
             "pixels_frame",
             np.ascontiguousarray(grey),
@@ -123,7 +121,7 @@ class Emulator:
             self.size.height,
             began_us,
             t_us,
-            levels,
+            self._levels - np.float32(state.shift),
             self.on,
             self.off,
             state.reference,
@@ -133,37 +131,14 @@ class Emulator:
             params.cutoff_hz,
             params.refractory_us,
             self._limit,
+            self.seed & 0xFFFFFFFF,
+            state.draw & 0xFFFFFFFF,
+            shots if params.noise_hz else None,
             self._offsets,
             self._words,
         )
-        offsets, words = self._offsets[:n], self._words[:n]
-        if noise is not None:
-            pixels, *drawn = noise
-            state.reference.ravel()[pixels] = state.last.ravel()[pixels]
-            places = np.searchsorted((words >> 1 & 0xFFFF) * np.uint32(self.size.width) + (words >> 17), pixels)
-            offsets, words = (np.insert(own, places, more) for own, more in zip((offsets, words), drawn))
         state.t_us, state.draw = t_us, state.draw + 2
-        return in_order(offsets, words, began_us, t_us - began_us)
-
-    def _noise(self, grey: NDArray[np.uint8], levels: Floats, seconds: float) -> tuple[NDArray[Any], ...]:
-        """Return the pixels that fire by shot noise, as no light crosses their thresholds, and offsets and words."""
-        params, state = self.params, self.now
-        assert state is not None
-        shots = (params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)).astype(np.float32)
-        chance, draws = shots[grey.ravel()], (np.uint32(state.draw + n & 0xFFFFFFFF) for n in range(2))
-        seed = np.uint32(self.seed & 0xFFFFFFFF)
-        drawn = uniform(seed, next(draws), np.arange(grey.size, dtype=np.uint32))
-        pixels = np.flatnonzero(drawn < chance)
-        before, r, on, off = (one.ravel()[pixels] for one in (state.last, state.reference, self.on, self.off))
-        alpha = np.float32(1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds) if params.cutoff_hz else 1)
-        light = levels[grey.ravel()[pixels]]
-        level = before + alpha * (light - before) if params.cutoff_hz else light
-        r = r - np.float32(params.leak_hz * seconds) * on
-        pixels = pixels[(level < r + on) & (level > r - off)]
-        offsets = uniform(seed, next(draws), pixels.astype(np.uint32)) * np.float32(seconds * 1e6)
-        y, x = np.divmod(pixels.astype(np.uint32), np.uint32(grey.shape[1]))
-        half = drawn[pixels] < chance[pixels] * np.float32(0.5)
-        return pixels, offsets.astype(np.uint32), x << np.uint32(17) | y << np.uint32(1) | half
+        return in_order(self._offsets[:n], self._words[:n], began_us, t_us - began_us)
 
     def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
         last = self._levels[grey]
@@ -176,13 +151,3 @@ def in_order(offsets: NDArray[np.uint32], words: NDArray[np.uint32], t_us: int, 
     events, starts = np.empty(len(words), EVENTS), np.empty(BUCKETS, np.uint32)
     call("events_sorted", offsets, words, len(words), t_us, span_us, starts, events)
     return events
-
-
-def uniform(seed: np.uint32, draw: np.uint32, pixels: NDArray[np.uint32]) -> Floats:
-    """Return float32 in [0, 1), the same on every machine: the top 24 bits of Wellons' lowbias32 hash of a mixture."""
-    mixed = int(seed) ^ int(draw) * 0x9E3779B9 & 0xFFFFFFFF
-    h = pixels * np.uint32(0x85EBCA6B) ^ np.uint32(mixed)
-    h = (h ^ h >> np.uint32(16)) * np.uint32(0x7FEB352D)
-    h = (h ^ h >> np.uint32(15)) * np.uint32(0x846CA68B)
-    h = h ^ h >> np.uint32(16)
-    return (h >> np.uint32(8)).astype(np.float32) * np.float32(1 / 16777216)

@@ -32,15 +32,17 @@ from spikesight.encoders.native.targets import (
 )
 
 NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # field types of the native structures
+ANY = ctypes.c_char * 0
 KINDS = {"i": NUMBER, "a": POINTER, "f": REAL}
 CALLED = {
-    "events_bins": "aiiiaiaifaiiiai",
+    "events_bins": "aiiiafaiiai",
     "events_faults": "aiii",
     "events_sorted": "aaiiiaa",
     "front_begin": "aiiiiifaa",
     "front_bytes": "",
     "front_pass": "aaia",
-    "pixels_frame": "aiiiiaaaaaaffiiaa",
+    "pixels_frame": "aiiiiaaaaaaffiiiiaaa",
+    "words_decoded": "iaaiaia",
 }
 """The functions of kernels/encoders.cpp, and what they take: integers, arrays, reals."""
 log = logging.getLogger("spikesight")
@@ -167,7 +169,14 @@ def call(name: str, *given: NDArray[Any] | float | None) -> int:
     the function takes, which the caller sees to. An address that is used often may be given itself, since NumPy takes a
     microsecond to tell it. Raises NoKernelsError if there are no kernels.
     """
-    return _function(name)(*(one.ctypes.data if isinstance(one, np.ndarray) else one for one in given))
+    return _function(name)(*[_address(one) if isinstance(one, np.ndarray) else one for one in given])
+
+
+def _address(array: NDArray[Any]) -> Any:
+    try:
+        return ANY.from_buffer(array)  # quicker than to ask NumPy
+    except (TypeError, ValueError):  # it is read-only
+        return array.ctypes.data
 
 
 def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:

@@ -27,7 +27,7 @@ from spikesight.encoders.recordings.format import (
     topic_of,
     unpacked,
 )
-from spikesight.encoders.recordings.prophesee import Evt3
+from spikesight.encoders.recordings.prophesee import WordDecoder
 
 PACKETS = ("event_camera_msgs/EventPacket", "event_array_msgs/EventArray")  # the second: the former name, until 2022
 ARRAYS = ("dvs_msgs/EventArray", "prophesee_event_msgs/EventArray")
@@ -315,7 +315,7 @@ class Messages:
     CODINGS = ("evt3", "libcaer", "libcaer_cmp", "mono")
 
     def __init__(self, topic: Topic) -> None:
-        self._topic, self._decode = topic, Evt3()
+        self._topic, self._decode = topic, WordDecoder("evt3")
 
     def __call__(self, data: bytes) -> Packet:
         """Return a message's sensor and events. Raises struct.error if it is cut short."""

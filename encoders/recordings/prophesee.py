@@ -7,15 +7,15 @@ and are unwrapped; a smaller step back is left to the sanitiser.
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, unwrap
-from spikesight.encoders.recordings.format import Decode, Opened, Parts, RecordingError, text_header, word_chunks
+from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
+from spikesight.encoders.native.build import call
+from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, text_header, word_chunks
 from spikesight.encoders.recordings.text import layout_of
 
 SENSORS = {  # by the plugin or system name, for headers without geometry
@@ -28,10 +28,7 @@ SENSORS = {  # by the plugin or system name, for headers without geometry
     "imx646": SensorSize(1280, 720),
 }
 MOST_WRAPS = 1 << 20  # most wraps of EVT3's clock without an event: months
-SINGLE_BIT = 13  # which is set in EVT3's word of a single event
-EVENT_BITS = np.array([0, 0, 1 << SINGLE_BIT, 0, 0xFFF, 0xFF, *[0] * 10], np.uint16)  # by the kind of word
-VECTOR_STEPS = np.array([0, 0, 0, 0, 12, 8, *[0] * 10])
-LAST_BASE = 0x7FFF - 12  # column from which on EVT3's vectors begin no more
+RECORDS = {"evt2": 4, "evt21": 8, "evt3": 2, "dat": 8, "dat1": 8}  # bytes of a record, in the kernel's order
 SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
 ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
@@ -40,132 +37,26 @@ Words = NDArray[np.unsignedinteger]
 # ----------------------------------------------------------------------------------------------------------- decoders
 
 
-@dataclass
-class Evt2:
-    """Decodes uint32 words: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time."""
+class WordDecoder:
+    """A Decode of one of RECORDS, by native/kernels/words.h.
 
-    high: int = -1
+    evt2    uint32: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time
+    evt21   uint64: the same, and one bit for each of 32 pixels (0); `swapped`, in "legacy" files, the other half first
+    evt3    uint16, each setting row, time or base column, or giving an event or a vector of events
+    dat     two uint32: time; x (0), y (14), polarity (28); dat1, version 1: x (0), y (9), polarity (17)
+    """
 
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        words = data[: 4 * len(out)].view("<u4")
-        kind = words >> 28
-        events = np.flatnonzero(kind <= 1)
-        high, self.high = _bases(kind == 8, words, self.high, (6, 34), events)
-        kept = np.count_nonzero(high < 0)  # all that came before the first time word
-        high, events = high[kept:], words[events[kept:]]
-        return _put(out, high | events >> 22 & 0x3F, events >> 11 & 0x7FF, events & 0x7FF, events >> 28), 4 * len(words)
-
-
-@dataclass
-class Evt21:
-    """Decodes uint64 words: kind (60), low time (54), base x (43), y (32), one bit for each of 32 pixels (0)."""
-
-    swapped: bool = False  # "legacy" files hold the two halves of a word in swapped order
-    high: int = -1
+    def __init__(self, name: str, *, swapped: bool = False) -> None:
+        self.kind, self.record = list(RECORDS).index(name), RECORDS[name]
+        self.swapped = swapped
+        self._state, self._used = np.array([-1, 0, 0, 0, 0], np.int64), np.zeros(1, np.int64)
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        heads, bits = (data.view("<u4")[n::2] for n in ((0, 1) if self.swapped else (1, 0)))
-        kind = heads >> 28
-        used = _fitting(bits * (kind <= 1), len(out))
-        heads, bits, kind = heads[:used], bits[:used], kind[:used]
-        events = np.flatnonzero(kind <= 1)
-        high, self.high = _bases(kind == 8, heads, self.high, (6, 34), events)
-        events, high = events[high >= 0], high[high >= 0]
-        word, pixel = _set_bits(bits[events])
-        heads, high = heads[events][word], high[word]
-        n = _put(out, high | heads >> 22 & 0x3F, (heads >> 11 & 0x7FF) + pixel, heads & 0x7FF, heads >> 28)
-        return n, 8 * used
-
-
-@dataclass
-class Evt3:
-    """Decodes uint16 words, each setting row, time or base column, or giving an event or a vector of events."""
-
-    high: int = -1  # time base
-    low: int = 0  # 12 bits of time
-    row: int = -1  # -1: none seen yet
-    base: int = 0  # column of the next vector
-    on: int = 0  # its polarity
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        words = data.view("<u2")
-        kind = words >> 12
-        bits = words & EVENT_BITS[kind]
-        used = _fitting(bits, len(out))
-        words, kind, bits = words[:used], kind[:used], bits[:used]
-        at = np.flatnonzero(bits != 0)
-        high, self.high = _bases(kind == 8, words, self.high, (12, 24), at)
-        low, self.low = _latest(kind == 6, words & 0xFFF, self.low, at)
-        row, self.row = _latest(kind == 0, words & 0x7FF, self.row, at)
-        x, on = words[at] & 0x7FF, words[at] >> 11 & 1
-        vectors = (kind == 4) | (kind == 5)
-        if vectors.any() or (kind == 3).any():
-            steps = VECTOR_STEPS[kind]
-            ahead = np.cumsum(steps)  # columns that vectors pass
-            base, last = _latest(kind == 3, (words & 0x7FF) - ahead, self.base, at)
-            base = np.minimum(base + ahead[at] - steps[at], LAST_BASE)
-            self.base = min(last + int(ahead[-1]), LAST_BASE)
-            vector_on, self.on = _latest(kind == 3, words >> 11 & 1, self.on, at)
-            word, pixel = _set_bits(bits[at])
-            alone = x.astype(np.int64) - SINGLE_BIT
-            x, on = (np.where(vectors[at], *one)[word] for one in ((base, alone), (vector_on, on)))
-            x += pixel
-            high, low, row = high[word], low[word], row[word]
-        unknown = np.count_nonzero((high < 0) | (row < 0))  # all before the first time base or row
-        return _put(out, *(one[unknown:] for one in (high | low, x, row, on))), 2 * used
-
-
-@dataclass
-class Dat:
-    """Decodes records of two uint32: time; x (0), y (14), polarity (28). Version 1: x (0), y (9), polarity (17)."""
-
-    first_version: bool = False
-    last: int = -1
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        t, word = (data[: 8 * len(out)].view("<u4")[n::2] for n in range(2))
-        t = unwrap(t.astype(np.int64), 32, self.last)
-        self.last = int(t[-1]) if len(t) else self.last
-        if self.first_version:
-            return _put(out, t, word & 0x1FF, word >> 9 & 0xFF, word >> 17 & 1), 8 * len(t)
-        return _put(out, t, word & 0x3FFF, word >> 14 & 0x3FFF, word >> 28 > 0), 8 * len(t)
-
-
-def _put(out: Events, t: NDArray[Any], x: NDArray[Any], y: NDArray[Any], on: NDArray[Any]) -> int:
-    """Write events to the start of `out`; return their number."""
-    events = out[: len(t)]
-    events["t"], events["x"], events["y"], events["p"] = t, x, y, on
-    return len(t)
-
-
-def _latest(told: NDArray[np.bool_], values: NDArray[Any], before: int, at: NDArray[Any]) -> tuple[NDArray[Any], int]:
-    """Return, for the words `at`, the value of the last word before that told one; and of the last of all."""
-    known = np.append(np.int64(before), values[np.flatnonzero(told)])  # places index faster than a mask
-    return known[np.cumsum(told, dtype=np.int32)[at]], int(known[-1])
-
-
-def _bases(
-    told: NDArray[np.bool_], words: Words, before: int, clock: tuple[int, int], at: NDArray[Any]
-) -> tuple[NDArray[Any], int]:
-    """Return `_latest` of time bases, which stand `shift` bits up in a `clock` (shift, bits) and are unwrapped."""
-    shift, bits = clock
-    values = (words[np.flatnonzero(told)].astype(np.int64) << shift) & (1 << bits) - 1
-    known = np.append(np.int64(before), unwrap(values, bits, before))
-    return known[np.cumsum(told, dtype=np.int32)[at]], int(known[-1])
-
-
-def _fitting(bits: Words, room: int) -> int:
-    """Return how many words, with an event for each set bit, give at most `room` events."""
-    counts = np.bitwise_count(bits)
-    if int(counts.sum(dtype=np.int64)) <= room:
-        return len(bits)
-    return int(np.searchsorted(np.cumsum(counts, dtype=np.int64), room, "right"))
-
-
-def _set_bits(bits: Words) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
-    """Return the index of the word, and the place in it from the lowest on, of every set bit."""
-    word, place = np.nonzero(np.unpackbits(bits.view(np.uint8).reshape(len(bits), -1), axis=1, bitorder="little"))
-    return word, place
+        if self.swapped:
+            data = np.ascontiguousarray(data.view("<u4").reshape(-1, 2)[:, ::-1])
+        n_words = data.nbytes // self.record
+        n = call("words_decoded", self.kind, self._state, data, n_words, out, len(out), self._used)
+        return n, self.record * int(self._used[0])
 
 
 # ------------------------------------------------------------------------------------------------------------ headers
@@ -182,12 +73,10 @@ def open_raw(path: Path) -> Opened:
     if name is None:
         name = _told_by_words(sample)
         notes.append(f"the header names no encoding; read as {name} by its words")
-    decode: dict[str | None, tuple[int, Decode]] = {
-        "evt3": (2, Evt3()), "evt21": (8, Evt21(swapped="legacy" in header)), "evt2": (4, Evt2())
-    }  # fmt: skip
-    if name not in decode:
+    if name not in RECORDS:
         raise RecordingError("the header names no encoding that is known here (EVT 2.0, 2.1 and 3.0 are)")
-    return Opened(_geometry(header), word_chunks(path, start, *decode[name], notes), notes)
+    decode = WordDecoder(name, swapped=name == "evt21" and "legacy" in header)
+    return Opened(_geometry(header), word_chunks(path, start, decode.record, decode, notes), notes)
 
 
 def _header(file: BinaryIO) -> str:
@@ -271,7 +160,7 @@ def open_dat(path: Path) -> Opened:
         first = int(version.group(1)) < 2
     size = _geometry(header) or (ATIS if first else None)
     begin = re.search(r"^% t0 (\d{1,15})$", header, re.MULTILINE)  # the start of times in faery's files
-    chunks = word_chunks(path, start, 8, Dat(first), notes)
+    chunks = word_chunks(path, start, 8, WordDecoder("dat1" if first else "dat"), notes)
     return Opened(size, _later(chunks, int(begin.group(1))) if begin else chunks, notes)
 
 

@@ -27,7 +27,7 @@ from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 
 TEMPLATE = Path(__file__).with_name("c")
 SOURCES = ("network.c", "answer.c", "events.c")  # concatenated into spikesight.c
-RULES = ("front.h", "follow.h", "readout.h")  # of native/kernels, which the page is built from as well
+RULES = ("front.h", "follow.h", "readout.h", "words.h")  # of native/kernels, which the page is built from as well
 BYTE = 127  # largest magnitude of an 8-bit weight
 
 

@@ -37,7 +37,7 @@ from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.native.build import build
 from spikesight.encoders.recordings.nmnist import Nmnist
-from spikesight.encoders.recordings.prophesee import Evt2, Evt3
+from spikesight.encoders.recordings.prophesee import WordDecoder
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier.classifier import Classifier, Stepper
 from spikesight.models.classifier.inputs import InputPipeline
@@ -159,7 +159,7 @@ def decoded(kind: str, words: bytes) -> Events:
     if kind == "nmnist":
         return Nmnist().events(data)
     out = np.empty(12 * len(data) + 64, EVENTS)
-    return out[: (Evt2() if kind == "evt2" else Evt3())(data, out)[0]].copy()
+    return out[: WordDecoder(kind)(data, out)[0]].copy()
 
 
 class Answer(NamedTuple):

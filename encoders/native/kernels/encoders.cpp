@@ -1,6 +1,7 @@
 // What Python's encoders call: the rules of front.h and pixels.h, and bins, on arrays that Python made and measured.
 #include "front.h"
 #include "pixels.h"
+#include "words.h"
 
 #define CALLED extern "C" int64_t
 
@@ -37,39 +38,44 @@ CALLED front_begin(SpikesightFront* f, int64_t width, int64_t height, int64_t se
 
 // Events of the camera in order of time; those that pass are written to `passed`. Returns their number.
 CALLED front_pass(SpikesightFront* f, const Event* events, int64_t n, Event* passed) {
+    SpikesightFront own = *f;  // a copy: a store to the memory might change what is in *f
     int64_t kept = 0;
     for (int64_t i = 0; i < n; ++i) {
-        Event event = events[i];
-        int32_t x = event.x, y = event.y;
-        if (x >= f->width || y >= f->height) continue;
-        if (f->from_hz < 0) f->interval = event.t;  // no rate is measured
-        if (f->level ? !spikesight_front_sum(f, &x, &y, event.on) : !spikesight_front_passes(f, event.t, x, y)) continue;
-        event.x = uint16_t(x), event.y = uint16_t(y);
-        passed[kept++] = event;
+        int32_t x = events[i].x, y = events[i].y;
+        if (x >= own.width || y >= own.height) continue;
+        if (own.from_hz < 0) own.interval = events[i].t;  // no rate is measured
+        if (own.level ? !spikesight_front_sum(&own, &x, &y, events[i].on) : !spikesight_front_passes(&own, events[i].t, x, y)) continue;
+        passed[kept++] = {events[i].t, uint16_t(x), uint16_t(y), events[i].on};
     }
+    *f = own;
     return kept;
 }
 
+struct Grid {
+    const uint32_t *columns;  // each one's part of a cell's index in one plane, encoders/binning.py's NOWHERE outside
+    int64_t width;
+    const uint32_t *rows;
+    int64_t height, cells;  // cells: of both planes
+};
+
 // Add sorted events to their cells of out [steps][cells], up to `ceiling`, and to totals [steps]; `clear` sets a step to
-// zero first. columns, rows: each one's part of a cell's index in one plane, NOWHERE outside. 0, or encoders/binning.py's.
+// zero first. 0, or encoders/binning.py's.
 template <typename T>
-static int64_t bins(const Event* events, int64_t n, int64_t start_us, int64_t bin_us, const uint32_t* columns, int64_t width,
-                    const uint32_t* rows, int64_t height, double ceiling, T* out, int64_t steps, int64_t cells,
-                    int64_t* totals, bool clear) {
-    const uint32_t plane = uint32_t(cells / 2);
+static int64_t bins(const Event* events, int64_t n, int64_t start_us, int64_t bin_us, const Grid grid, double ceiling, T* out,
+                    int64_t steps, int64_t* totals, bool clear) {
     const T most = T(ceiling);
     int64_t i = 0;
     while (i < n && events[i].t < start_us) ++i;
-    for (int64_t step = 0; step < steps; ++step, out += cells) {
+    for (int64_t step = 0; step < steps; ++step, out += grid.cells) {
         const int64_t low = start_us + step * bin_us, begin = i;
         int64_t outside = 0;
-        if (clear) memset(out, 0, size_t(cells) * sizeof *out);
+        if (clear) memset(out, 0, size_t(grid.cells) * sizeof *out);
         for (; i < n && events[i].t < low + bin_us; ++i) {
             const Event& event = events[i];
-            if (event.x >= width || event.y >= height) return -1;
+            if (event.x >= grid.width || event.y >= grid.height) return -1;
             if (event.t < low) return -2;
-            const uint32_t cell = columns[event.x] + rows[event.y] + plane * event.on;
-            if (cell >= cells) ++outside;
+            const uint32_t cell = grid.columns[event.x] + grid.rows[event.y] + uint32_t(grid.cells / 2) * event.on;
+            if (cell >= grid.cells) ++outside;
             else out[cell] = T(out[cell] + (out[cell] < most));
         }
         totals[step] += i - begin - outside;
@@ -77,21 +83,19 @@ static int64_t bins(const Event* events, int64_t n, int64_t start_us, int64_t bi
     return 0;
 }
 
-CALLED events_bins(const Event* events, int64_t n, int64_t start_us, int64_t bin_us, const uint32_t* columns, int64_t width,
-                   const uint32_t* rows, int64_t height, double ceiling, void* out, int64_t bytes, int64_t steps, int64_t cells,
-                   int64_t* totals, int64_t clear) {
-    const auto fill = [&](auto* own) {
-        return bins(events, n, start_us, bin_us, columns, width, rows, height, ceiling, own, steps, cells, totals, clear);
-    };
+CALLED events_bins(const Event* events, int64_t n, int64_t start_us, int64_t bin_us, const Grid* grid, double ceiling, void* out,
+                   int64_t bytes, int64_t steps, int64_t* totals, int64_t clear) {
+    const auto fill = [&](auto* own) { return bins(events, n, start_us, bin_us, *grid, ceiling, own, steps, totals, clear); };
     return bytes == 1 ? fill(static_cast<uint8_t*>(out)) : fill(static_cast<float*>(out));
 }
 
 // One frame of the pixel model (pixels.h) at t_us, after one at began_us; returns the number of events.
 CALLED pixels_frame(const uint8_t* grey, int64_t width, int64_t height, int64_t began_us, int64_t t_us, const float* levels,
                     const float* on, const float* off, float* reference, float* last, int64_t* free_us, double leak_hz,
-                    double cutoff_hz, int64_t silent_us, int64_t limit, uint32_t* offsets, uint32_t* words) {
-    SpikesightPixels p = {uint16_t(width), uint16_t(height), leak_hz, cutoff_hz, silent_us, uint32_t(limit), levels, on, off, nullptr,
-                          reference, last, free_us, offsets, words, nullptr, began_us, true};
+                    double cutoff_hz, int64_t silent_us, int64_t limit, int64_t seed, int64_t draw, const float* shots,
+                    uint32_t* offsets, uint32_t* words) {
+    SpikesightPixels p = {uint16_t(width), uint16_t(height), leak_hz, cutoff_hz, silent_us, uint32_t(limit), uint32_t(seed), uint32_t(draw),
+                          shots, levels, on, off, nullptr, reference, last, free_us, offsets, words, nullptr, began_us, true};
     return spikesight_pixels_take(&p, grey, t_us);
 }
 
@@ -99,4 +103,23 @@ CALLED events_sorted(const uint32_t* offsets, const uint32_t* words, int64_t n, 
                      uint8_t* events) {
     spikesight_sorted(offsets, words, uint32_t(n), t_us, uint32_t(span_us), starts, events);
     return 0;
+}
+
+// As many of n words as give no more than `room` events, which are written to out; their number, and in `used` how many words.
+template <auto WORD, int BYTES, int MOST>
+static int64_t decode(SpikesightWords* words, const uint8_t* bytes, int64_t n, Event* out, int64_t room, int64_t* used) {
+    const auto put = [](void* to, int64_t t, uint32_t x, uint32_t y, bool on) { *(*static_cast<Event**>(to))++ = {t, uint16_t(x), uint16_t(y), on}; };
+    SpikesightWords own = *words;
+    Event* next = out;
+    for (*used = 0; *used < n && next + MOST <= out + room; ++*used) WORD(&own, bytes + BYTES * *used, put, &next);
+    *words = own;
+    return next - out;
+}
+
+// kind: of encoders/recordings/prophesee.py.
+CALLED words_decoded(int64_t kind, SpikesightWords* words, const uint8_t* bytes, int64_t n, Event* out, int64_t room, int64_t* used) {
+    static constexpr decltype(&decode<spikesight_evt2_word, 4, 1>) KINDS[] = {
+        decode<spikesight_evt2_word, 4, 1>, decode<spikesight_evt21_word, 8, 32>, decode<spikesight_evt3_word, 2, 12>,
+        decode<spikesight_dat_word, 8, 1>, decode<spikesight_dat1_word, 8, 1>};
+    return KINDS[kind](words, bytes, n, out, room, used);
 }

@@ -1,4 +1,4 @@
-/* The pixel model of an event camera: grey frames to events, as encoders/emulator/pixels.py describes it, without noise.
+/* The pixel model of an event camera: grey frames to events, as encoders/emulator/pixels.py describes it.
  * Floats are rounded at every step, so that events have the same bits on every machine.
  */
 #ifndef SPIKESIGHT_PIXELS_H
@@ -17,9 +17,11 @@ typedef struct {
     double leak_hz, cutoff_hz; /* cutoff_hz: the photoreceptor's bandwidth, 0: none */
     int64_t silent_us;         /* after an event */
     uint32_t limit;            /* crossings of one frame; what is over comes with the next */
+    uint32_t seed, draw;       /* of the noise; the next frame has the second draw from this */
+    const float *shots;        /* [256] probability of a noise event by grey value, where nothing crosses; NULL: no noise */
     const float *levels;       /* [256] log intensity by grey value */
     const float *on, *off, *start; /* [height width] thresholds, and where pixels start from the first frame */
-    /* memory, [height width]; then for a frame's events: [limit] */
+    /* memory, [height width]; then for a frame's events: [limit], and [height width] more with noise */
     float *reference, *last; /* log intensity at the last event, in the last frame */
     int64_t *free_us;        /* time at which a pixel's silence ends */
     uint32_t *offsets, *words, *starts; /* starts: [SPIKESIGHT_BUCKETS] */
@@ -59,6 +61,19 @@ static inline void spikesight_sorted(const uint32_t *offsets, const uint32_t *wo
     }
 }
 
+/* A number of 0 to 1 from a hash (Wellons' lowbias32) in place of a generator, so that it depends on no other pixel. */
+static inline float spikesight_uniform(uint32_t seed, uint32_t draw, uint32_t pixel) {
+    uint32_t h = seed ^ draw * 0x9E3779B9u ^ pixel * 0x85EBCA6Bu;
+    h = (h ^ h >> 16) * 0x7FEB352Du;
+    h = (h ^ h >> 15) * 0x846CA68Bu;
+    h ^= h >> 16;
+    return (float)(h >> 8) * (1.0f / 16777216.0f);
+}
+
+static inline uint32_t spikesight_event(const SpikesightPixels *p, int32_t at, bool on) {
+    return (uint32_t)(at % p->width) << 17 | (uint32_t)(at / p->width) << 1 | on;
+}
+
 /* How many events there are between the previous frame and this one, [height][width], captured at t_us; they come to
  * offsets and words (x << 17 | y << 1 | on). The first frame gives none, nor does one not later than the previous, or much
  * later: the pixels start anew from it. */
@@ -78,12 +93,19 @@ static inline uint32_t spikesight_pixels_take(SpikesightPixels *p, const uint8_t
     const float follows = (float)(1.0 - exp(-tau * p->cutoff_hz * seconds)); /* how far a pixel follows the light */
     uint32_t n = 0, crossed = 0;
     for (int32_t at = 0; at < p->height * p->width; ++at) {
-        const uint32_t word = (uint32_t)(at % p->width) << 17 | (uint32_t)(at / p->width) << 1;
         const float before = p->last[at], up = p->on[at], down = p->off[at], light = p->levels[grey[at]];
         const float level = p->cutoff_hz > 0.0 ? before + follows * (light - before) : light, change = level - before;
         float r = p->reference[at];
         if (leak > 0.0f) r -= leak * up;
         p->last[at] = level;
+        if (p->shots && level < r + up && level > r - down) {
+            const float chance = p->shots[grey[at]], drawn = spikesight_uniform(p->seed, p->draw, (uint32_t)at);
+            if (drawn < chance) {
+                p->offsets[n] = (uint32_t)(spikesight_uniform(p->seed, p->draw + 1, (uint32_t)at) * dt);
+                p->words[n++] = spikesight_event(p, at, drawn < chance * 0.5f);
+                r = level;
+            }
+        }
         for (;;) {
             const bool rising = level >= r + up;
             if ((!rising && level > r - down) || crossed == p->limit) break;
@@ -95,7 +117,7 @@ static inline uint32_t spikesight_pixels_take(SpikesightPixels *p, const uint8_t
             if (p->silent_us > 0 && t < p->free_us[at]) continue;
             if (p->silent_us > 0) p->free_us[at] = t + p->silent_us;
             p->offsets[n] = offset;
-            p->words[n++] = word | rising;
+            p->words[n++] = spikesight_event(p, at, rising);
         }
         p->reference[at] = r;
     }

@@ -7,11 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.encoders.emulator.pixels import Emulator, PixelModel, PixelState, log_levels, uniform
+from spikesight.encoders.emulator.pixels import Emulator, PixelModel, PixelState, log_levels
 from spikesight.encoders.events import SensorSize
 
 HEIGHT, WIDTH = 6, 7
 Float = np.float32
+
+
+def uniform(seed: int, draw: int, pixel: int) -> Float:
+    """In [0, 1): the top 24 bits of Wellons' lowbias32 hash of the three."""
+    h = (seed ^ draw * 0x9E3779B9 ^ pixel * 0x85EBCA6B) & 0xFFFFFFFF
+    h = (h ^ h >> 16) * 0x7FEB352D & 0xFFFFFFFF
+    h = (h ^ h >> 15) * 0x846CA68B & 0xFFFFFFFF
+    return Float((h ^ h >> 16) >> 8) * Float(1 / 16777216)
 
 
 def crossings(before: Float, level: Float, reference: Float, on: Float, off: Float) -> Iterator[tuple[int, Any, Any]]:
@@ -30,7 +38,7 @@ def crossings(before: Float, level: Float, reference: Float, on: Float, off: Flo
 def plain_frame(grey: Any, camera: Emulator, state: PixelState, dt: int) -> list[tuple[int, int, int, bool]]:
     """The events of a frame `dt` us after the last, in order of time; the state changes with it."""
     events, params, seconds = [], camera.params, dt * 1e-6
-    levels, limit, seed = log_levels(params.linear_below), params.max_events or 4 * grey.size, np.uint32(camera.seed)
+    levels, limit = log_levels(params.linear_below), params.max_events or 4 * grey.size
     alpha = Float(1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds))
     shots = (params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)).astype(Float)
     for (y, x), value in np.ndenumerate(grey):
@@ -47,7 +55,7 @@ def plain_frame(grey: Any, camera: Emulator, state: PixelState, dt: int) -> list
             if not params.refractory_us or t >= state.free_us[y, x]:
                 state.free_us[y, x] = t + params.refractory_us if params.refractory_us else state.free_us[y, x]
                 events.append((t, x, y, bool(polarity)))
-        drawn, part = (uniform(seed, np.uint32(state.draw + n), np.uint32([y * WIDTH + x]))[0] for n in range(2))
+        drawn, part = (uniform(camera.seed, state.draw + n, y * WIDTH + x) for n in range(2))
         if quiet and drawn < shots[value]:
             events.append((state.t_us + int(part * Float(dt)), x, y, bool(drawn < shots[value] * Float(0.5))))
             state.reference[y, x] = level
