@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, UNSORTED, Events, EventsError, SensorSize, as_events, count_backward
-from spikesight.encoders.native.build import NUMBER, call
+from spikesight.encoders.native.build import NUMBER, address, function
 
 NOWHERE = 1 << 30  # table entry of a column or row that is cropped away; the sum of two still fits uint32
 OUTSIDE = -1  # an event off the sensor ends the kernel with this, one that is not in order with another
@@ -112,20 +112,8 @@ def add_counts(
     """Add the window's events to `out` [T, 2, H, W] (`clear`: to zeros); return the number of events in each bin."""
     ceiling = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
     totals, events = (NUMBER * len(out))(), np.ascontiguousarray(events, EVENTS)
-    fault = call(
-        "events_bins",
-        events,
-        len(events),
-        start_us,
-        bin_us,
-        grid.table,
-        ceiling,
-        out,
-        out.itemsize,
-        len(out),
-        totals,
-        clear,
-    )
+    given = address(events), len(events), start_us, bin_us, grid.table, ceiling, address(out), out.itemsize
+    fault = function("events_bins")(*given, len(out), totals, clear)
     if fault == OUTSIDE:
         raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
     if fault:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikesight.encoders.native.build import call
+from spikesight.encoders.native.build import address, function
 
 EVENTS = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "?")])
 """One event: t in microseconds, x column, y row (0 is the top row), p polarity (True = ON). 13 bytes, packed."""
@@ -298,8 +298,8 @@ def count_backward(events: Events) -> int:
 
 def _faults(events: Events, width: int, height: int) -> tuple[int, int]:
     """Return how many events lie outside width x height, and how many times are lower than the time before."""
-    n = len(events)
-    return divmod(call("events_faults", np.ascontiguousarray(events, EVENTS), n, width, height), n + 1)
+    n, events = len(events), np.ascontiguousarray(events, EVENTS)
+    return divmod(function("events_faults")(address(events), n, width, height), n + 1)
 
 
 def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:

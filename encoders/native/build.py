@@ -155,7 +155,10 @@ def library() -> ctypes.CDLL | None:
 
 
 @cache
-def _function(name: str) -> Any:
+def function(name: str) -> Any:
+    """Return a function of kernels/encoders.cpp. Arrays go by `address`: they are contiguous, and of the size and type
+    that the function takes, which the caller sees to. Raises NoKernelsError if there are no kernels.
+    """
     made = load()
     if made.library is None:
         raise NoKernelsError(f"events are handled by compiled kernels, and there are none: {made.reason}")
@@ -165,14 +168,12 @@ def _function(name: str) -> Any:
 
 
 def call(name: str, *given: NDArray[Any] | float | None) -> int:
-    """Call a function of kernels/encoders.cpp. Arrays go by address: they are contiguous, and of the size and type that
-    the function takes, which the caller sees to. An address that is used often may be given itself, since NumPy takes a
-    microsecond to tell it. Raises NoKernelsError if there are no kernels.
-    """
-    return _function(name)(*[_address(one) if isinstance(one, np.ndarray) else one for one in given])
+    """Call a `function` with arrays and numbers."""
+    return function(name)(*[address(one) if isinstance(one, np.ndarray) else one for one in given])
 
 
-def _address(array: NDArray[Any]) -> Any:
+def address(array: NDArray[Any]) -> Any:
+    """Return where an array begins, for `function`."""
     try:
         return ANY.from_buffer(array)  # quicker than to ask NumPy
     except (TypeError, ValueError):  # it is read-only

@@ -27,7 +27,7 @@ class Front:
         memory = (None, self._fired) if time_us else (self._level, None)
         sides = sensor.width, sensor.height, size.width, size.height
         call("front_begin", self._front, *sides, time_us, from_hz, *memory)
-        self._place = self._front.ctypes.data
+        self._place = self._front.ctypes.data  # NumPy takes a microsecond to tell it
 
     def __call__(self, events: Events) -> Events:
         """Return the events that pass."""
@@ -80,15 +80,20 @@ class HotPixels:
             return self._unmasked(events)
         end = int(np.searchsorted(events["t"], self.first + self.learn_us))
         learned, rest = events[:end], events[end:]
-        np.add.at(self.counts, (learned["y"], learned["x"]), np.uint32(1))  # quick if of one type
+        np.add.at(self.counts.ravel(), self._pixels(learned), np.uint32(1))  # quick if flat, and of one type
         if not len(rest):
             return events
         self.mask, self.learning = hot_pixels(self.counts, self.deviations), False
         self.counts[:] = 0
-        return joined([learned, self._unmasked(rest)])
+        kept = self._unmasked(rest)
+        return events if kept is rest else joined([learned, kept])
 
     def _unmasked(self, events: Events) -> Events:
-        return chosen(events, ~self.mask[events["y"], events["x"]])
+        hot = self.mask.ravel()[self._pixels(events)]
+        return chosen(events, ~hot) if hot.any() else events
+
+    def _pixels(self, events: Events) -> NDArray[np.int64]:
+        return events["y"].astype(np.int64) * self.mask.shape[1] + events["x"]
 
 
 def hot_pixels(counts: NDArray[np.integer], deviations: float = 6.0) -> NDArray[np.bool_]:

@@ -39,16 +39,20 @@ CALLED front_begin(SpikesightFront* f, int64_t width, int64_t height, int64_t se
 // Events of the camera in order of time; those that pass are written to `passed`. Returns their number.
 CALLED front_pass(SpikesightFront* f, const Event* events, int64_t n, Event* passed) {
     SpikesightFront own = *f;  // a copy: a store to the memory might change what is in *f
-    int64_t kept = 0;
-    for (int64_t i = 0; i < n; ++i) {
-        int32_t x = events[i].x, y = events[i].y;
-        if (x >= own.width || y >= own.height) continue;
-        if (own.from_hz < 0) own.interval = events[i].t;  // no rate is measured
-        if (own.level ? !spikesight_front_sum(&own, &x, &y, events[i].on) : !spikesight_front_passes(&own, events[i].t, x, y)) continue;
-        passed[kept++] = {events[i].t, uint16_t(x), uint16_t(y), events[i].on};
-    }
-    *f = own;
-    return kept;
+    const auto pass = [&](auto passes) {
+        Event* next = passed;
+        for (int64_t i = 0; i < n; ++i) {
+            int32_t x = events[i].x, y = events[i].y;
+            if (x < own.width && y < own.height && passes(events[i], x, y)) *next++ = {events[i].t, uint16_t(x), uint16_t(y), events[i].on};
+        }
+        *f = own;
+        return next - passed;
+    };
+    if (own.level) return pass([&](const Event& event, int32_t& x, int32_t& y) { return spikesight_front_sum(&own, &x, &y, event.on); });
+    return pass([&](const Event& event, int32_t x, int32_t y) {
+        if (own.from_hz < 0) own.interval = event.t;  // no rate is measured
+        return spikesight_front_passes(&own, event.t, x, y);
+    });
 }
 
 struct Grid {
@@ -111,8 +115,9 @@ static int64_t decode(SpikesightWords* words, const uint8_t* bytes, int64_t n, E
     const auto put = [](void* to, int64_t t, uint32_t x, uint32_t y, bool on) { *(*static_cast<Event**>(to))++ = {t, uint16_t(x), uint16_t(y), on}; };
     SpikesightWords own = *words;
     Event* next = out;
-    for (*used = 0; *used < n && next + MOST <= out + room; ++*used) WORD(&own, bytes + BYTES * *used, put, &next);
-    *words = own;
+    int64_t i = 0;
+    for (; i < n && next + MOST <= out + room; ++i) WORD(&own, bytes + BYTES * i, put, &next);
+    *words = own, *used = i;
     return next - out;
 }
 

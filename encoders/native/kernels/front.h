@@ -74,7 +74,7 @@ static inline SpikesightLines spikesight_lines_of(int32_t side, int32_t other, i
 /* Where line i goes; -1 outside. */
 static inline int32_t spikesight_line(const SpikesightLines *lines, int32_t i) {
     const int32_t at = i - lines->margin;
-    if (at < 0 || at >= lines->crop) return -1;
+    if ((uint32_t)at >= (uint32_t)lines->crop) return -1;
     return (int32_t)(((uint64_t)(at * lines->target) * lines->inverse) >> 40);
 }
 
@@ -170,8 +170,8 @@ static inline bool spikesight_front_sum(SpikesightFront *f, int32_t *x, int32_t 
     *y = spikesight_line(&f->sum_rows, *y);
     if (*x < 0 || *y < 0) return false;
     int32_t *level = f->level + *y * f->seen_width + *x;
-    *level += on ? 1 : -1;
-    const int32_t size = on ? *level : -*level;
+    const int32_t sign = on ? 1 : -1, size = sign * *level + 1;
+    *level += sign;
     if (size < f->sum_columns.least * f->sum_rows.least || size < spikesight_lines_to(&f->sum_columns, *x) * spikesight_lines_to(&f->sum_rows, *y)) return false;
     *level = 0;
     return true;

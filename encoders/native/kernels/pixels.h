@@ -10,6 +10,7 @@
 
 enum { SPIKESIGHT_EVENT = 13, SPIKESIGHT_BUCKETS = 65538 }; /* an event's bytes: t int64, x, y int16, on; little-endian */
 enum { SPIKESIGHT_LONGEST_US = 10000000 };                  /* after a longer interval the pixels start anew */
+enum { SPIKESIGHT_BLOCK = 64 };                             /* pixels that are looked at together */
 
 typedef struct {
     /* parameters */
@@ -70,10 +71,6 @@ static inline float spikesight_uniform(uint32_t seed, uint32_t draw, uint32_t pi
     return (float)(h >> 8) * (1.0f / 16777216.0f);
 }
 
-static inline uint32_t spikesight_event(const SpikesightPixels *p, int32_t at, bool on) {
-    return (uint32_t)(at % p->width) << 17 | (uint32_t)(at / p->width) << 1 | on;
-}
-
 /* How many events there are between the previous frame and this one, [height][width], captured at t_us; they come to
  * offsets and words (x << 17 | y << 1 | on). The first frame gives none, nor does one not later than the previous, or much
  * later: the pixels start anew from it. */
@@ -91,35 +88,46 @@ static inline uint32_t spikesight_pixels_take(SpikesightPixels *p, const uint8_t
     const double seconds = (double)interval_us * 1e-6, tau = 6.283185307179586;
     const float dt = (float)interval_us, leak = (float)(p->leak_hz * seconds);
     const float follows = (float)(1.0 - exp(-tau * p->cutoff_hz * seconds)); /* how far a pixel follows the light */
+    const bool slow = p->cutoff_hz > 0.0;
     uint32_t n = 0, crossed = 0;
-    for (int32_t at = 0; at < p->height * p->width; ++at) {
-        const float before = p->last[at], up = p->on[at], down = p->off[at], light = p->levels[grey[at]];
-        const float level = p->cutoff_hz > 0.0 ? before + follows * (light - before) : light, change = level - before;
-        float r = p->reference[at];
-        if (leak > 0.0f) r -= leak * up;
-        p->last[at] = level;
-        if (p->shots && level < r + up && level > r - down) {
-            const float chance = p->shots[grey[at]], drawn = spikesight_uniform(p->seed, p->draw, (uint32_t)at);
+    for (int32_t first = 0, size = p->height * p->width; first < size; first += SPIKESIGHT_BLOCK) {
+        const float *up = p->on + first, *down = p->off + first, *shots = p->shots;
+        float level[SPIKESIGHT_BLOCK], *last = p->last + first, *reference = p->reference + first;
+        bool crosses[SPIKESIGHT_BLOCK];
+        const int32_t count = size - first < SPIKESIGHT_BLOCK ? size - first : SPIKESIGHT_BLOCK;
+        for (int32_t i = 0; i < count; ++i) level[i] = p->levels[grey[first + i]];
+        for (int32_t i = 0; i < count; ++i) {
+            const float r = reference[i] - leak * up[i];
+            level[i] = slow ? last[i] + follows * (level[i] - last[i]) : level[i];
+            crosses[i] = (level[i] >= r + up[i]) | (level[i] <= r - down[i]);
+            reference[i] = r;
+        }
+        for (int32_t i = 0; i < count; ++i) {
+            const float before = last[i], change = level[i] - before;
+            const uint32_t at = (uint32_t)(first + i), word = at % p->width << 17 | at / p->width << 1;
+            last[i] = level[i];
+            const float chance = shots && !crosses[i] ? shots[grey[at]] : 0.0f, drawn = chance > 0.0f ? spikesight_uniform(p->seed, p->draw, at) : 1.0f;
             if (drawn < chance) {
-                p->offsets[n] = (uint32_t)(spikesight_uniform(p->seed, p->draw + 1, (uint32_t)at) * dt);
-                p->words[n++] = spikesight_event(p, at, drawn < chance * 0.5f);
-                r = level;
+                p->offsets[n] = (uint32_t)(spikesight_uniform(p->seed, p->draw + 1, at) * dt);
+                p->words[n++] = word | (drawn < chance * 0.5f);
+                reference[i] = level[i];
+            }
+            while (crosses[i] && crossed < p->limit) {
+                float r = reference[i];
+                const bool rising = level[i] >= r + up[i];
+                if (!rising && level[i] > r - down[i]) break;
+                ++crossed;
+                reference[i] = r = rising ? r + up[i] : r - down[i];
+                float share = change != 0.0f ? (r - before) / change : 1.0f;
+                share = share > 0.0f ? share : 0.0f;
+                const uint32_t offset = (uint32_t)((share < 1.0f ? share : 1.0f) * dt);
+                const int64_t t = began_us + offset;
+                if (p->silent_us > 0 && t < p->free_us[at]) continue;
+                if (p->silent_us > 0) p->free_us[at] = t + p->silent_us;
+                p->offsets[n] = offset;
+                p->words[n++] = word | rising;
             }
         }
-        for (;;) {
-            const bool rising = level >= r + up;
-            if ((!rising && level > r - down) || crossed == p->limit) break;
-            ++crossed;
-            r = rising ? r + up : r - down;
-            const float share = change != 0.0f ? (r - before) / change : 1.0f;
-            const uint32_t offset = (uint32_t)((share < 0.0f ? 0.0f : share < 1.0f ? share : 1.0f) * dt);
-            const int64_t t = began_us + offset;
-            if (p->silent_us > 0 && t < p->free_us[at]) continue;
-            if (p->silent_us > 0) p->free_us[at] = t + p->silent_us;
-            p->offsets[n] = offset;
-            p->words[n++] = spikesight_event(p, at, rising);
-        }
-        p->reference[at] = r;
     }
     return n;
 }
