@@ -16,7 +16,6 @@ from spikesight.encoders.native.build import call
 
 Floats = NDArray[np.float32]
 NEVER_US = -(2**62)
-BUCKETS = 65538  # of a sort: one for each microsecond, or for several
 LONGEST_INTERVAL_US = 10_000_000  # after a longer interval the pixels start anew
 
 
@@ -138,7 +137,7 @@ class Emulator:
             self._words,
         )
         state.t_us, state.draw = t_us, state.draw + 2
-        return in_order(self._offsets[:n], self._words[:n], began_us, t_us - began_us)
+        return in_order(self._offsets[:n], self._words[:n], began_us)
 
     def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
         last = self._levels[grey]
@@ -146,8 +145,8 @@ class Emulator:
         self.now = PixelState(last + self.start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)
 
 
-def in_order(offsets: NDArray[np.uint32], words: NDArray[np.uint32], t_us: int, span_us: int) -> Events:
-    """Return the events at `offsets` (0 to span_us) from t_us on, words x << 17 | y << 1 | p, stably sorted by time."""
-    events, starts = np.empty(len(words), EVENTS), np.empty(BUCKETS, np.uint32)
-    call("events_sorted", offsets, words, len(words), t_us, span_us, starts, events)
+def in_order(offsets: NDArray[np.uint32], words: NDArray[np.uint32], t_us: int) -> Events:
+    """Return the events at `offsets` (0 to 16 s) from t_us on, words x << 17 | y << 1 | p, stably sorted by time."""
+    events, order = np.empty(len(words), EVENTS), np.empty(len(words), np.uint32)
+    call("events_sorted", offsets, words, len(words), t_us, order, events)
     return events

@@ -81,7 +81,7 @@ def saccades(
     light = _log_image(canvas, movement)
     offsets, words = _film(light, (columns, rows, weights), (on, off, start), alpha, movement)
     offsets, words = (np.append(signal, more) for signal, more in zip((offsets, words), noise))
-    return in_order(offsets, words, 0, round(movement.total_ms * 1000) + movement.step_us)
+    return in_order(offsets, words, 0)
 
 
 def _film(

@@ -37,7 +37,7 @@ KINDS = {"i": NUMBER, "a": POINTER, "f": REAL}
 CALLED = {
     "events_bins": "aiiiafaiiai",
     "events_faults": "aiii",
-    "events_sorted": "aaiiiaa",
+    "events_sorted": "aaiiaa",
     "front_begin": "aiiiiifaa",
     "front_bytes": "",
     "front_pass": "aaia",

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
 from spikesight.encoders.native.build import call
-from spikesight.encoders.recordings.format import Opened, Parts, RecordingError, text_header, word_chunks
+from spikesight.encoders.recordings.format import Decode, Opened, Parts, RecordingError, text_header, word_chunks
 from spikesight.encoders.recordings.text import layout_of
 
 SENSORS = {  # by the plugin or system name, for headers without geometry
@@ -28,7 +28,7 @@ SENSORS = {  # by the plugin or system name, for headers without geometry
     "imx646": SensorSize(1280, 720),
 }
 MOST_WRAPS = 1 << 20  # most wraps of EVT3's clock without an event: months
-RECORDS = {"evt2": 4, "evt21": 8, "evt3": 2, "dat": 8, "dat1": 8}  # bytes of a record, in the kernel's order
+RECORDS = {"evt2": 4, "evt21": 8, "evt3": 2, "dat": 8}  # bytes of a record, in the kernel's order
 SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
 ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
@@ -43,7 +43,7 @@ class WordDecoder:
     evt2    uint32: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time
     evt21   uint64: the same, and one bit for each of 32 pixels (0); `swapped`, in "legacy" files, the other half first
     evt3    uint16, each setting row, time or base column, or giving an event or a vector of events
-    dat     two uint32: time; x (0), y (14), polarity (28); dat1, version 1: x (0), y (9), polarity (17)
+    dat     two uint32: time; x (0), y (14), polarity (28)
     """
 
     def __init__(self, name: str, *, swapped: bool = False) -> None:
@@ -57,6 +57,19 @@ class WordDecoder:
         n_words = data.nbytes // self.record
         n = call("words_decoded", self.kind, self._state, data, n_words, out, len(out), self._used)
         return n, self.record * int(self._used[0])
+
+
+def dat_of_version_1() -> Decode:
+    """Return a Decode of the ATIS's records: x (0), y (9), polarity (17)."""
+    decode = WordDecoder("dat")
+
+    def widened(data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        words = data[: 8 * len(out)].view("<u4").copy()
+        x, y, p = words[1::2] & 0x1FF, words[1::2] >> 9 & 0xFF, words[1::2] >> 17 & 1
+        words[1::2] = p << 28 | y << 14 | x
+        return decode(words.view(np.uint8), out)
+
+    return widened
 
 
 # ------------------------------------------------------------------------------------------------------------ headers
@@ -160,7 +173,7 @@ def open_dat(path: Path) -> Opened:
         first = int(version.group(1)) < 2
     size = _geometry(header) or (ATIS if first else None)
     begin = re.search(r"^% t0 (\d{1,15})$", header, re.MULTILINE)  # the start of times in faery's files
-    chunks = word_chunks(path, start, 8, WordDecoder("dat1" if first else "dat"), notes)
+    chunks = word_chunks(path, start, 8, dat_of_version_1() if first else WordDecoder("dat"), notes)
     return Opened(size, _later(chunks, int(begin.group(1))) if begin else chunks, notes)
 
 

@@ -5,13 +5,7 @@
 
 #define CALLED extern "C" int64_t
 
-#pragma pack(push, 1)
-struct Event {
-    int64_t t;
-    uint16_t x, y;
-    bool on;
-};
-#pragma pack(pop)
+using Event = SpikesightPacked;
 
 // How many events lie off a sensor, times n + 1, and how many times are lower than the time before.
 CALLED events_faults(const Event* events, int64_t n, int64_t width, int64_t height) {
@@ -99,13 +93,12 @@ CALLED pixels_frame(const uint8_t* grey, int64_t width, int64_t height, int64_t 
                     double cutoff_hz, int64_t silent_us, int64_t limit, int64_t seed, int64_t draw, const float* shots,
                     uint32_t* offsets, uint32_t* words) {
     SpikesightPixels p = {uint16_t(width), uint16_t(height), leak_hz, cutoff_hz, silent_us, uint32_t(limit), uint32_t(seed), uint32_t(draw),
-                          shots, levels, on, off, nullptr, reference, last, free_us, offsets, words, nullptr, began_us, true};
+                          shots, levels, on, off, nullptr, reference, last, free_us, offsets, words, began_us, true};
     return spikesight_pixels_take(&p, grey, t_us);
 }
 
-CALLED events_sorted(const uint32_t* offsets, const uint32_t* words, int64_t n, int64_t t_us, int64_t span_us, uint32_t* starts,
-                     uint8_t* events) {
-    spikesight_sorted(offsets, words, uint32_t(n), t_us, uint32_t(span_us), starts, events);
+CALLED events_sorted(const uint32_t* offsets, const uint32_t* words, int64_t n, int64_t t_us, uint32_t* order, Event* events) {
+    spikesight_sorted(offsets, words, uint32_t(n), t_us, order, events);
     return 0;
 }
 
@@ -125,6 +118,6 @@ static int64_t decode(SpikesightWords* words, const uint8_t* bytes, int64_t n, E
 CALLED words_decoded(int64_t kind, SpikesightWords* words, const uint8_t* bytes, int64_t n, Event* out, int64_t room, int64_t* used) {
     static constexpr decltype(&decode<spikesight_evt2_word, 4, 1>) KINDS[] = {
         decode<spikesight_evt2_word, 4, 1>, decode<spikesight_evt21_word, 8, 32>, decode<spikesight_evt3_word, 2, 12>,
-        decode<spikesight_dat_word, 8, 1>, decode<spikesight_dat1_word, 8, 1>};
+        decode<spikesight_dat_word, 8, 1>};
     return KINDS[kind](words, bytes, n, out, room, used);
 }

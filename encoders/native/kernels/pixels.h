@@ -8,9 +8,15 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SPIKESIGHT_EVENT = 13, SPIKESIGHT_BUCKETS = 65538 }; /* an event's bytes: t int64, x, y int16, on; little-endian */
-enum { SPIKESIGHT_LONGEST_US = 10000000 };                  /* after a longer interval the pixels start anew */
-enum { SPIKESIGHT_BLOCK = 64 };                             /* pixels that are looked at together */
+enum { SPIKESIGHT_LONGEST_US = 10000000, SPIKESIGHT_BLOCK = 64 }; /* pixels start anew after; are looked at together */
+
+#pragma pack(push, 1)
+typedef struct { /* an event as Python's arrays, and the page, have it */
+    int64_t t;
+    uint16_t x, y;
+    uint8_t on;
+} SpikesightPacked;
+#pragma pack(pop)
 
 typedef struct {
     /* parameters */
@@ -25,40 +31,25 @@ typedef struct {
     /* memory, [height width]; then for a frame's events: [limit], and [height width] more with noise */
     float *reference, *last; /* log intensity at the last event, in the last frame */
     int64_t *free_us;        /* time at which a pixel's silence ends */
-    uint32_t *offsets, *words, *starts; /* starts: [SPIKESIGHT_BUCKETS] */
+    uint32_t *offsets, *words;
     /* state */
     int64_t t_us;
     bool begun; /* false: the next frame is the first */
 } SpikesightPixels;
 
-/* n events by a stable counting sort on their offsets, 0 to span: bytes of SPIKESIGHT_EVENT each. For spans above 65536 us
- * a bucket holds several microseconds, and is sorted by insertion. */
-static inline void spikesight_sorted(const uint32_t *offsets, const uint32_t *words, uint32_t n, int64_t t_us, uint32_t span,
-                                     uint32_t *starts, uint8_t *events) {
-    const uint32_t wide = span / 65536 + 1, buckets = span / wide + 1;
-    memset(starts, 0, (buckets + 1) * sizeof *starts);
-    for (uint32_t i = 0; i < n; ++i) ++starts[offsets[i] / wide + 1];
-    for (uint32_t b = 0; b < buckets; ++b) starts[b + 1] += starts[b];
-    for (uint32_t i = 0; i < n; ++i) {
-        uint8_t *event = events + (size_t)SPIKESIGHT_EVENT * starts[offsets[i] / wide]++;
-        const int64_t t = t_us + offsets[i];
-        const uint16_t x = (uint16_t)(words[i] >> 17), y = (uint16_t)(words[i] >> 1 & 0xFFFF);
-        memcpy(event, &t, 8);
-        memcpy(event + 8, &x, 2);
-        memcpy(event + 10, &y, 2);
-        event[12] = words[i] & 1;
-    }
-    for (uint32_t i = 1; wide > 1 && i < n; ++i) {
-        uint8_t moved[SPIKESIGHT_EVENT], *event = events + (size_t)SPIKESIGHT_EVENT * i;
-        int64_t t, before;
-        memcpy(moved, event, sizeof moved);
-        memcpy(&t, event, 8);
-        for (; event > events; event -= SPIKESIGHT_EVENT) {
-            memcpy(&before, event - SPIKESIGHT_EVENT, 8);
-            if (before <= t) break;
-            memcpy(event, event - SPIKESIGHT_EVENT, SPIKESIGHT_EVENT);
+/* n events by a stable sort on their offsets, below 2^24, the lower half of the digits first. */
+static inline void spikesight_sorted(const uint32_t *offsets, const uint32_t *words, uint32_t n, int64_t t_us, uint32_t *order,
+                                     SpikesightPacked *events) {
+    for (int half = 0; half < 24; half += 12) {
+        uint32_t starts[4097] = {0};
+        for (uint32_t i = 0; i < n; ++i) ++starts[(offsets[i] >> half & 4095) + 1];
+        for (int b = 0; b < 4096; ++b) starts[b + 1] += starts[b];
+        for (uint32_t i = 0; i < n; ++i) {
+            const uint32_t at = half ? order[i] : i, word = words[at], place = starts[offsets[at] >> half & 4095]++;
+            const SpikesightPacked event = {t_us + offsets[at], (uint16_t)(word >> 17), (uint16_t)(word >> 1), (uint8_t)(word & 1)};
+            if (half) events[place] = event;
+            else order[place] = at;
         }
-        memcpy(event, moved, sizeof moved);
     }
 }
 

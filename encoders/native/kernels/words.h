@@ -64,16 +64,11 @@ static inline void spikesight_evt3_word(SpikesightWords *w, const uint8_t *b, Sp
     else if (kind == 8) w->high = spikesight_next_high(w->high, (int64_t)(word & 0xFFF) << 12, 24);
 }
 
-/* Of DAT files; the first version has columns of 9 bits and rows of 8. */
+/* Of DAT files. */
 static inline void spikesight_dat_word(SpikesightWords *w, const uint8_t *b, SpikesightPut put, void *yours) {
     const uint32_t word = spikesight_word(b + 4);
     w->high = spikesight_next_high(w->high, spikesight_word(b), 32);
     put(yours, w->high, word & 0x3FFF, word >> 14 & 0x3FFF, word >> 28 != 0);
-}
-static inline void spikesight_dat1_word(SpikesightWords *w, const uint8_t *b, SpikesightPut put, void *yours) {
-    const uint32_t word = spikesight_word(b + 4);
-    w->high = spikesight_next_high(w->high, spikesight_word(b), 32);
-    put(yours, w->high, word & 0x1FF, word >> 9 & 0xFF, word >> 17 & 1);
 }
 
 static inline void spikesight_nmnist_word(SpikesightWords *w, const uint8_t *b, SpikesightPut put, void *yours) {

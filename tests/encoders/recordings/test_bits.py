@@ -72,7 +72,7 @@ ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
             [(5, 300, 9, True), (3, 0x3FFF, 0x3FFF, False)],
         ),
         (  # of the ATIS: column in 9 bits, row in 8, polarity in bit 17
-            lambda: prophesee.WordDecoder("dat1"),
+            prophesee.dat_of_version_1,
             np.array([5, 1 << 17 | 0xFF << 9 | 0x1FF, 6, 1 << 18 | 1 << 9 | 2], "<u4"),
             [(5, 511, 255, True), (6, 2, 1, False)],
         ),
