@@ -164,7 +164,7 @@ def parts_of(ink: Floats, level: float) -> tuple[NDArray[Any], ...]:
 
 def groups(
     stats: NDArray[Any],
-    centres: NDArray[np.float64],
+    centres: NDArray[Any],
     kept: NDArray[np.bool_],
     lengths: tuple[float, float],
     near: tuple[float, float],

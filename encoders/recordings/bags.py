@@ -357,8 +357,8 @@ class Messages:
         """Decode EVT3 with columns and rows swapped and other kinds of words. Times of each message start at 0; the
         column carries over from message to message.
         """
-        decode = self._decode
-        decode.high, decode.low, decode.row = 0, 0, max(decode.row, 0)
+        state = self._decode.state
+        state["high"], state["low"], state["has_row"] = 0, 0, 1
         coded = words.view("<u2")
         events = self._evt3((KINDS[coded >> 12] | coded & 0xFFF).view(np.uint8), 0)
         return make_events(events["t"] + base // 1000, events["y"], events["x"], events["p"])

@@ -29,6 +29,8 @@ SENSORS = {  # by the plugin or system name, for headers without geometry
 }
 MOST_WRAPS = 1 << 20  # most wraps of EVT3's clock without an event: months
 RECORDS = {"evt2": 4, "evt21": 8, "evt3": 2, "dat": 8}  # bytes of a record, in the kernel's order
+STATE = np.dtype("i8, i8, u4, u4, u4, u1, u1", align=True)  # what a decoder keeps, in the kernel's order
+STATE.names = ("high", "ahead", "low", "row", "column", "polarity", "has_row")
 SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
 ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
@@ -49,13 +51,14 @@ class WordDecoder:
     def __init__(self, name: str, *, swapped: bool = False) -> None:
         self.kind, self.record = list(RECORDS).index(name), RECORDS[name]
         self.swapped = swapped
-        self._state, self._used = np.array([-1, 0, 0, 0, 0], np.int64), np.zeros(1, np.int64)
+        self.state, self._used = np.zeros(1, STATE), np.zeros(1, np.int64)
+        self.state["high"] = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
         if self.swapped:
             data = np.ascontiguousarray(data.view("<u4").reshape(-1, 2)[:, ::-1])
         n_words = data.nbytes // self.record
-        n = call("words_decoded", self.kind, self._state, data, n_words, out, len(out), self._used)
+        n = call("words_decoded", self.kind, self.state, data, n_words, out, len(out), self._used)
         return n, self.record * int(self._used[0])
 
 

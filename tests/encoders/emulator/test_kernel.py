@@ -22,7 +22,7 @@ def uniform(seed: int, draw: int, pixel: int) -> Float:
     return Float((h ^ h >> 16) >> 8) * Float(1 / 16777216)
 
 
-def crossings(before: Float, level: Float, reference: Float, on: Float, off: Float) -> Iterator[tuple[int, Any, Any]]:
+def crossings(before: Any, level: Any, reference: Any, on: Any, off: Any) -> Iterator[tuple[int, Any, Any]]:
     """Polarity, share of the interval and new reference of every threshold between reference and level."""
     while True:
         if level >= reference + on:

@@ -261,7 +261,7 @@ def test_a_recording_is_answered_alike_by_python_c_and_the_page(
     keys = ("endUs", "label", "steady", "known", "logits")
     found = list[Told]()
     for end_us, label, steady, known, logits in ([step[key] for key in keys] for step in said):
-        found.append(Told(end_us, label, steady or "-", "-", known, tuple(np.float32(logits).tolist())))
+        found.append(Told(end_us, label, steady or "-", "-", known, tuple(np.array(logits, np.float32).tolist())))
     complete = [one._replace(committed="-") for one in expected][: len(found)]
     assert len(expected) - len(found) <= 1, "the page closes no bin that goes on"
     assert_same(found, complete)

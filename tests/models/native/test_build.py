@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from spikesight.encoders.events import count_backward, empty_events
+from spikesight.encoders import events
 from spikesight.encoders.native import build, targets
 from spikesight.encoders.native.build import POINTER, library
 from spikesight.encoders.native.targets import FLAGS, NO_RUNTIME, SOURCES, SYSTEMS, compile_library
@@ -86,9 +86,9 @@ def test_a_compiler_that_fails_is_quoted(
 def test_without_a_library_events_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     nothing = build.Build(None, "none", "no C++ compiler was found: install g++, or pip install ziglang")
     monkeypatch.setattr(build, "load", lambda: nothing)
-    monkeypatch.setattr(build, "_function", build._function.__wrapped__)
+    monkeypatch.setattr(events, "function", build.function.__wrapped__)
     with pytest.raises(build.NoKernelsError, match="install g\\+\\+, or pip install ziglang"):
-        count_backward(empty_events())
+        events.count_backward(events.empty_events())
 
 
 def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
