@@ -60,7 +60,7 @@ def check_kernels(python: Path, folder: Path) -> str:
     """
     nothing = {"PATH": str(folder), "CXX": "", "SPIKESIGHT_NATIVE": "1", "SPIKESIGHT_CACHE": str(folder / "cache")}
     program = "print(*supported_isas(), this_system() in SYSTEMS, sep=',')"
-    program = f"from spikesight.models.native.targets import *; {program}"
+    program = f"from spikesight.encoders.native.targets import *; {program}"
     isas, _, known = run(python, "-c", program, cwd=folder).strip().rpartition(",")
     bits = {}
     for isa in isas.split(",") if known == "True" else ():

@@ -15,11 +15,11 @@ from typing import Any
 
 from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
-NATIVE = Path("models") / "native"
+NATIVE = Path("encoders") / "native"
 
 
 def load_targets(root: str) -> ModuleType:
-    """models/native/targets.py, without the package around it."""
+    """encoders/native/targets.py, without the package around it."""
     spec = importlib.util.spec_from_file_location("targets", Path(root) / NATIVE / "targets.py")
     assert spec is not None
     assert spec.loader is not None

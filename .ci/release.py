@@ -17,7 +17,7 @@ import tomllib
 import zipfile
 from pathlib import Path
 
-from spikesight.models.native.targets import SYSTEMS
+from spikesight.encoders.native.targets import SYSTEMS
 
 ROOT = Path(__file__).resolve().parent.parent
 DIST = ROOT / "dist"
@@ -80,7 +80,13 @@ def check_source(path: Path, number: str) -> None:
     """It holds what a wheel is built from, and says whose it is."""
     with tarfile.open(path) as archive:
         names = {name.partition("/")[2] for name in archive.getnames()}
-    needed = {"pyproject.toml", "LICENSE", "README.md", ".ci/hatch_build.py", "models/native/kernels/engine/engine.cpp"}
+    needed = {
+        "pyproject.toml",
+        "LICENSE",
+        "README.md",
+        ".ci/hatch_build.py",
+        "encoders/native/kernels/engine/engine.cpp",
+    }
     assert path.name == f"spikesight-{number}.tar.gz"
     assert needed <= names, needed - names
 

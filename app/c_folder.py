@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.encoders.binning import CEILINGS
+from spikesight.encoders.native.build import build
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE
 from spikesight.encoders.roi.alignment import TrackingBinner
@@ -22,7 +23,6 @@ from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine, can_run
 from spikesight.models.export.c_source import as_bytes, write_source
 from spikesight.models.export.parity import PARITY_STEPS, TOLERANCE, ExportError, example_inputs, new_folder
-from spikesight.models.native.build import build
 from spikesight.models.networks.folding import fold, norm_line
 
 STRICT = ("-std=c99", "-Wall", "-Wextra", "-Werror", "-ffp-contract=off", "-fno-math-errno")  # as in the Makefile

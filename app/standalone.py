@@ -19,6 +19,7 @@ from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.encoders.emulator.frames import PIXELS, MovedFrames
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.native.targets import ENGINE
 from spikesight.encoders.pyramid import LINE, SEEN, pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.classifier import finder
@@ -26,7 +27,6 @@ from spikesight.models.classifier.objects import AHEAD
 from spikesight.models.contract import Card
 from spikesight.models.export.block import judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
-from spikesight.models.native.targets import ENGINE
 from spikesight.service.page.routes import PAGE
 
 FRAME, WHOLE = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixels that see all of them

@@ -11,7 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from spikesight.models.native.targets import ENGINE, FLAGS, NO_RUNTIME, SOURCES, run
+from spikesight.encoders.native.targets import ENGINE, FLAGS, NO_RUNTIME, SOURCES, run
 
 UNITS = [SOURCES / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "runtime")]
 TARGET = ("-target", "wasm32-wasi")

@@ -5,17 +5,21 @@ scaled to the network's size in the same loop: crop the centre of the sensor to 
 (x - left)·W // crop_width (rows alike).
 """
 
+import ctypes
+from bisect import bisect_left
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
-from spikesight.encoders.events import UNSORTED, Events, EventsError, SensorSize, as_events, count_backward
+from spikesight.encoders.events import EVENTS, UNSORTED, Events, EventsError, SensorSize, as_events, count_backward
+from spikesight.encoders.native.build import NUMBER, address, function
 
 NOWHERE = 1 << 30  # table entry of a column or row that is cropped away; the sum of two still fits uint32
+OUTSIDE = -1  # an event off the sensor ends the kernel with this, one that is not in order with another
 CEILINGS = {"binary": 1, "count": 255}
 
 
@@ -27,6 +31,12 @@ class Grid:
     rows: NDArray[np.uint32]
     height: int
     width: int
+
+    @cached_property
+    def table(self) -> ctypes.Array[NUMBER]:
+        """Return what the kernel takes: addresses and lengths of `columns` and `rows`, and the cells of a bin."""
+        sides = [(side.ctypes.data, len(side)) for side in (self.columns, self.rows)]
+        return (NUMBER * 5)(*sides[0], *sides[1], 2 * self.height * self.width)
 
 
 @lru_cache(maxsize=64)
@@ -75,8 +85,7 @@ def bin_events(
     """
     check_bins(bin_us, steps, mode)
     events, grid = as_events(events), grid_for(sensor, size)
-    find = kernels.compiled("binning").first_at_or_after
-    first, last = find(events, start_us), find(events, start_us + steps * bin_us)
+    first, last = (bisect_left(events["t"], t) for t in (start_us, start_us + steps * bin_us))
     if count_backward(events[:first]) or count_backward(events[last:]):  # some may belong in between
         raise EventsError(UNSORTED)
     shape = (steps, 2, grid.height, grid.width)
@@ -85,7 +94,7 @@ def bin_events(
     elif out.shape != shape or not out.flags.c_contiguous or out.dtype not in (np.uint8, np.float32):
         what = f"{out.dtype} {out.shape}"
         raise EventsError(f"the buffer must be a contiguous uint8 or float32 array of shape {shape}, not {what}")
-    add_counts(events, start_us, bin_us, grid, mode, out, clear=True)
+    add_counts(events[first:last], start_us, bin_us, grid, mode, out, clear=True)
     return out
 
 
@@ -99,14 +108,13 @@ def check_bins(bin_us: int, steps: int, mode: str = "binary") -> None:
 
 def add_counts(
     events: Events, start_us: int, bin_us: int, grid: Grid, mode: str, out: NDArray[Any], *, clear: bool = False
-) -> NDArray[np.int64]:
+) -> Sequence[int]:
     """Add the window's events to `out` [T, 2, H, W] (`clear`: to zeros); return the number of events in each bin."""
-    ceiling: float = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
-    limit = out.dtype.type(ceiling)
-    totals = np.zeros(len(out), np.int64)
-    loops = kernels.compiled("binning")
-    fault = loops.fill_counts(events, start_us, bin_us, grid.columns, grid.rows, limit, out, totals, clear)
-    if fault == loops.OUTSIDE:
+    ceiling = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
+    totals, events = (NUMBER * len(out))(), np.ascontiguousarray(events, EVENTS)
+    given = address(events), len(events), start_us, bin_us, grid.table, ceiling, address(out), out.itemsize
+    fault = function("events_bins")(*given, len(out), totals, clear)
+    if fault == OUTSIDE:
         raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")
     if fault:
         raise EventsError(UNSORTED)

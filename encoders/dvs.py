@@ -187,7 +187,8 @@ class StreamBinner:
         while True:
             n = min((last - self.origin) // encoder.bin_us + 1, BINS_AT_ONCE)
             x = self.open[np.newaxis] if n == 1 else self._blank(n)
-            x[0] = self.open
+            if n > 1:
+                x[0] = self.open
             counts = add_counts(events, self.origin, encoder.bin_us, self._grid, encoder.mode, x)
             counts[0] += self.n_open
             for step in range(n):

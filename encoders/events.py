@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from spikesight.encoders import kernels
+from spikesight.encoders.native.build import address, function
 
 EVENTS = np.dtype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "?")])
 """One event: t in microseconds, x column, y row (0 is the top row), p polarity (True = ON). 13 bytes, packed."""
@@ -181,7 +181,7 @@ def check_events(events: Events, size: SensorSize | None = None) -> Events:
     if events.dtype != EVENTS or events.ndim != 1:
         raise EventsError(f"expected a flat array of {EVENTS}, got {events.dtype} with {events.ndim} dimensions")
     width, height = (0xFFFF, 0xFFFF) if size is None else (size.width, size.height)
-    n_outside, n_backward = kernels.compiled("readers").faults(events, width, height)
+    n_outside, n_backward = _faults(events, width, height)
     if n_backward:
         raise EventsError(UNSORTED)
     if len(events) and not -4 * FAR_US <= events["t"][0] <= events["t"][-1] <= 4 * FAR_US:
@@ -284,17 +284,27 @@ def on_sensor(events: Events, size: SensorSize) -> tuple[Events, int, int]:
 
     The array itself is returned if all events are on the sensor.
     """
-    faults = kernels.compiled("readers").faults
-    n_outside, n_backward = faults(events, size.width, size.height)
+    n_outside, n_backward = _faults(events, size.width, size.height)
     if n_outside:
-        events = events[_inside(events, size)]
-        n_backward = faults(events, size.width, size.height)[1]
+        events = chosen(events, _inside(events, size))
+        n_backward = count_backward(events)
     return events, n_outside, n_backward
 
 
 def count_backward(events: Events) -> int:
     """Return how many times are lower than the time before."""
-    return kernels.compiled("readers").faults(events, 0xFFFF, 0xFFFF)[1]
+    return _faults(events, 0xFFFF, 0xFFFF)[1]
+
+
+def _faults(events: Events, width: int, height: int) -> tuple[int, int]:
+    """Return how many events lie outside width x height, and how many times are lower than the time before."""
+    n, events = len(events), np.ascontiguousarray(events, EVENTS)
+    return divmod(function("events_faults")(address(events), n, width, height), n + 1)
+
+
+def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:
+    """Return `events[keep]`, many times faster than numpy indexes packed records: as plain bytes."""
+    return np.ascontiguousarray(events, EVENTS).view("V13")[keep].view(EVENTS)
 
 
 def _inside(events: Events, size: SensorSize) -> NDArray[np.bool_]:

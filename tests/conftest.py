@@ -9,7 +9,7 @@ from pathlib import Path
 import hypothesis
 import pytest
 
-from spikesight.models.native.build import library
+from spikesight.encoders.native.build import library
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 hypothesis.settings.register_profile("patient", deadline=None)  # the machine may be busy

@@ -13,7 +13,7 @@ Look at the environment and say what works, what is missing and how to mend it.
 
 Each line is 'ok', 'note' (works, could be better) or 'FIX' (broken, and what to do). Exit code 1 for any FIX."""
 
-CORE = ("torch", "numpy", "numba", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
+CORE = ("torch", "numpy", "opencv-python-headless", "fastapi", "starlette", "uvicorn")
 EXTRAS = {
     "webcam": ("pygame-ce", "the window of `spikesight webcam`"),
     "cameras": ("dv-processing", "event cameras on USB"),

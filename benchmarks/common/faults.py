@@ -13,9 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common.noise import with_more, with_noise
-from spikesight.encoders import kernels
-from spikesight.encoders.binning import NOWHERE
-from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.events import Events, SensorSize
 
 Random = np.random.Generator
 Fault = Callable[[Events, SensorSize, Random], Events]
@@ -42,12 +40,13 @@ def placed(events: Events, x: NDArray, y: NDArray, sensor: SensorSize) -> Events
 
 def threshold(events: Events, sensor: SensorSize, random: Random, times: int) -> Events:
     """Raise the contrast threshold `times`-fold: a pixel fires when its events of one sign outweigh by that number."""
-    shape = sensor.height, sensor.width
-    level, area = random.integers(1 - times, times, shape), np.full(shape, times)
-    columns, rows = (np.arange(side, dtype=np.uint32) for side in (sensor.width, sensor.height))
-    fired = np.empty(len(events), EVENTS)
-    count = kernels.compiled("filters").pool(events, columns, rows, NOWHERE, area, level, fired)
-    return fired[:count]
+    level = random.integers(1 - times, times, (sensor.height, sensor.width)).tolist()
+    keep = np.zeros(len(events), bool)
+    for n, (_, x, y, p) in enumerate(events.tolist()):
+        level[y][x] += 1 if p else -1
+        keep[n] = level[y][x] == (times if p else -times)
+        level[y][x] *= not keep[n]
+    return events[keep]
 
 
 def noise(events: Events, sensor: SensorSize, random: Random, hz: float = 0.0, hot: float = 0.0) -> Events:

@@ -21,7 +21,7 @@ from typing import Any
 
 import torch
 
-from spikesight.models.native.targets import cpu_flags
+from spikesight.encoders.native.targets import cpu_flags
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "benchmarks" / "results"

@@ -9,85 +9,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from spikesight.encoders.kernels.loop import loop
-
-
-@loop
-def present(
-    rates, weights, threshold, counts, seed, learn, steps, peak, membrane, trace_decay, a_plus, a_minus, total,
-    theta, theta_plus, theta_keep,
-):  # fmt: skip
-    """Show images one after another; update weights [inputs, neurons], threshold [neurons] and seed [1] in place.
-
-    In each step pixels spike at random with rates [N, inputs], membranes leak and integrate, and the neuron furthest
-    above its threshold, if any, spikes and silences all others. counts [N, neurons] gets the spikes.
-    """
-    inputs, neurons = weights.shape
-    v, p, q = np.zeros(neurons), np.zeros(inputs), np.zeros(neurons)
-    active, fired = np.zeros(inputs, np.int64), np.zeros(inputs, np.int64)
-    state = np.uint32(seed[0] | np.uint32(1))
-    for n in range(len(rates)):
-        size = 0
-        for i in range(inputs):
-            p[i] = 0.0
-            if rates[n, i] > 0:
-                active[size] = i
-                size += 1
-        v[:] = 0.0
-        q[:] = 0.0
-        for _ in range(steps):
-            spikes = 0
-            for k in range(size):
-                i = active[k]
-                state ^= np.uint32(state << np.uint32(13))
-                state ^= np.uint32(state >> np.uint32(17))
-                state ^= np.uint32(state << np.uint32(5))
-                p[i] *= trace_decay
-                if state * 2.3283064365386963e-10 < peak * rates[n, i]:
-                    p[i] += 1.0
-                    fired[spikes] = i
-                    spikes += 1
-            for j in range(neurons):
-                v[j] *= membrane
-                q[j] *= trace_decay
-            for k in range(spikes):
-                row = weights[fired[k]]
-                for j in range(neurons):
-                    v[j] += row[j]
-            winner, most = -1, 0.0
-            for j in range(neurons):
-                above = v[j] - theta - threshold[j]
-                if above > most:
-                    winner, most = j, above
-            if learn:
-                for j in range(neurons):
-                    threshold[j] *= theta_keep
-            if winner >= 0:
-                counts[n, winner] += 1
-                v[:] = 0.0
-                q[winner] += 1.0
-                if learn:
-                    threshold[winner] += theta_plus
-                    for k in range(size):
-                        i = active[k]
-                        weights[i, winner] = min(1.0, weights[i, winner] + a_plus * p[i] * (1.0 - weights[i, winner]))
-            if learn:
-                for k in range(spikes):
-                    i = fired[k]
-                    for j in range(neurons):
-                        if q[j] > 0:
-                            weights[i, j] = max(0.0, weights[i, j] - a_minus * q[j] * weights[i, j])
-        if learn:
-            for j in range(neurons):
-                if q[j] > 0:
-                    whole = 0.0
-                    for i in range(inputs):
-                        whole += weights[i, j]
-                    scale = total / whole
-                    for i in range(inputs):
-                        weights[i, j] *= scale
-    seed[0] = state
-
 
 @dataclass(frozen=True)
 class StdpConfig:
@@ -121,7 +42,7 @@ class StdpLayer:
 
     def __init__(self, config: StdpConfig, seed: int = 0) -> None:
         random = np.random.default_rng(seed)
-        self.config, self.seed = config, np.array([2 * seed + 12345], np.uint32)
+        self.config, self.random = config, random
         self.weights = random.uniform(0.2, 0.5, (config.inputs, config.neurons)).astype(np.float32)
         self.weights *= config.total / self.weights.sum(0)
         self.threshold = np.zeros(config.neurons, np.float32)  # adaptive part, above `theta`
@@ -134,12 +55,38 @@ class StdpLayer:
         if rates.ndim != 2 or rates.shape[1] != c.inputs:
             raise ValueError(f"rates must be [N, {c.inputs}], not {rates.shape}")
         counts = np.zeros((len(rates), c.neurons), np.int32)
-        present(
-            np.ascontiguousarray(rates, np.float32), self.weights, self.threshold, counts, self.seed, learn,
-            c.steps, c.peak, 1 - 1 / c.tau_membrane, 1 - 1 / c.tau_trace, c.a_plus, c.a_minus, c.total,
-            c.theta, c.theta_plus, 1 - c.theta_decay,
-        )  # fmt: skip
+        for image, fired in zip(rates, counts):
+            self._show_one(image, fired, learn)
         return counts
+
+    def _show_one(self, image: np.ndarray, fired: np.ndarray, learn: bool) -> None:
+        """Add an image's spikes to `fired` [neurons], step by step: pixels spike at random, membranes leak and
+        integrate, and the neuron furthest above its threshold, if any, spikes and silences all others.
+        """
+        c, active = self.config, np.flatnonzero(image)
+        weights, keep = self.weights[active], 1 - 1 / c.tau_trace
+        v, q, p = np.zeros(c.neurons), np.zeros(c.neurons), np.zeros(len(active))
+        for spikes in self.random.random((c.steps, len(active)), np.float32) < c.peak * image[active]:
+            p, q = p * keep + spikes, q * keep
+            v = v * (1 - 1 / c.tau_membrane) + weights[spikes].sum(0)
+            above = v - c.theta - self.threshold
+            winner = int(above.argmax())
+            if learn:
+                self.threshold *= 1 - c.theta_decay
+            if above[winner] > 0:
+                fired[winner] += 1
+                v[:] = 0
+                q[winner] += 1
+                if learn:
+                    self.threshold[winner] += c.theta_plus
+                    own = weights[:, winner]
+                    weights[:, winner] = np.minimum(1, own + c.a_plus * p * (1 - own))
+            if learn and q.any():
+                weights[spikes] *= (1 - c.a_minus * q).clip(0)
+        if learn:
+            self.weights[active] = weights
+            wins = q > 0
+            self.weights[:, wins] *= c.total / self.weights[:, wins].sum(0)
 
     def learn(self, rates: np.ndarray) -> None:
         """Learn in one pass over images [N, inputs] in order, without labels."""

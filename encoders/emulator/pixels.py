@@ -11,8 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
 from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, empty_events
+from spikesight.encoders.native.build import call
 
 Floats = NDArray[np.float32]
 NEVER_US = -(2**62)
@@ -92,8 +92,7 @@ class Emulator:
         self.start = (generator.uniform(-0.5, 0.5, shape) * np.minimum(self.on, self.off)).astype(np.float32)
         self._levels = log_levels(params.linear_below)
         self._limit = params.max_events or 4 * shape[0] * shape[1]
-        room = self._limit + shape[0] * shape[1]  # plus at most one noise event per pixel
-        self._offsets, self._words = np.empty(room, np.uint32), np.empty(room, np.uint32)
+        self._offsets, self._words = np.empty((2, self._limit + shape[0] * shape[1]), np.uint32)
 
     def push(self, grey: NDArray[np.uint8], t_us: int) -> Events:
         """Return the sorted events between the previous frame and this one (uint8 [H, W], captured at `t_us`).
@@ -107,40 +106,47 @@ class Emulator:
         if state is None or not 0 < t_us - state.t_us <= LONGEST_INTERVAL_US:
             self._begin(grey, t_us)
             return empty_events()
-        params, dt = self.params, t_us - state.t_us
-        seconds = dt * 1e-6
+        params, began_us = self.params, state.t_us
+        seconds = (t_us - began_us) * 1e-6
         if params.steady:
             sample = np.s_[:: max(1, self.size.height // 60), :: max(1, self.size.width // 60)]
             change = self._levels[grey[sample]] - np.float32(state.shift) - state.last[sample]
             state.shift += float(np.median(change))
-        shots = params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)
-        alpha = 1 - math.exp(-2 * math.pi * params.cutoff_hz * seconds) if params.cutoff_hz else 1.0
-        n, _ = kernels.compiled("emulator").frame_events(
+        shots = (params.noise_hz * seconds * (1 - 0.75 * np.arange(256) / 255)).astype(np.float32)
+        n = call(
+            "pixels_frame",
             np.ascontiguousarray(grey),
+            self.size.width,
+            self.size.height,
+            began_us,
+            t_us,
             self._levels - np.float32(state.shift),
-            shots.astype(np.float32),
             self.on,
             self.off,
             state.reference,
             state.last,
             state.free_us,
-            state.t_us,
-            np.float32(dt),
-            np.float32(alpha),
-            np.float32(params.leak_hz * seconds),
+            params.leak_hz,
+            params.cutoff_hz,
             params.refractory_us,
-            np.uint32(self.seed & 0xFFFFFFFF),
-            np.uint32(state.draw & 0xFFFFFFFF),
             self._limit,
+            self.seed & 0xFFFFFFFF,
+            state.draw & 0xFFFFFFFF,
+            shots if params.noise_hz else None,
             self._offsets,
             self._words,
         )
-        events = np.empty(n, EVENTS)
-        kernels.compiled("emulator").sorted_events(self._offsets, self._words, n, state.t_us, dt, events)
         state.t_us, state.draw = t_us, state.draw + 2
-        return events
+        return in_order(self._offsets[:n], self._words[:n], began_us)
 
     def _begin(self, grey: NDArray[np.uint8], t_us: int) -> None:
         last = self._levels[grey]
         draw = self.now.draw if self.now else 0
         self.now = PixelState(last + self.start, last, np.full(grey.shape, NEVER_US, np.int64), t_us, draw, 0.0)
+
+
+def in_order(offsets: NDArray[np.uint32], words: NDArray[np.uint32], t_us: int) -> Events:
+    """Return the events at `offsets` (0 to 16 s) from t_us on, words x << 17 | y << 1 | p, stably sorted by time."""
+    events, order = np.empty(len(words), EVENTS), np.empty(len(words), np.uint32)
+    call("events_sorted", offsets, words, len(words), t_us, order, events)
+    return events

@@ -2,14 +2,13 @@
 
 import math
 from dataclasses import dataclass, replace
-from functools import lru_cache, partial
+from functools import lru_cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
-from spikesight.encoders.emulator.pixels import Floats, thresholds
-from spikesight.encoders.events import EVENTS, NMNIST_SENSOR, Events, EventsError, SensorSize
+from spikesight.encoders.emulator.pixels import Floats, in_order, thresholds
+from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_SIZE, EVEN, Still, fit_digit, fit_plain
 
 
@@ -79,28 +78,56 @@ def saccades(
     canvas, columns, rows, weights = _views(image, x, y, shape)
     noise = _noise(movement, shape, generator)
     alpha = 1 - math.exp(-2e-6 * math.pi * movement.cutoff_hz * movement.step_us) if movement.cutoff_hz else 1.0
-    film = partial(
-        kernels.compiled("emulator").moving_image,
-        _log_image(canvas, movement),
-        columns,
-        rows,
-        weights,
-        np.float32(movement.step_us),
-        on,
-        off,
-        start,
-        np.float32(alpha),
-        np.float32(movement.refractory_us),
-    )
-    offsets, words = np.empty((2, 40 * on.size), np.uint32)
-    while (n := film(offsets, words)) == len(words):  # full, so some may be missing
-        offsets, words = np.empty((2, 2 * len(words)), np.uint32)
-    offsets, words = (np.append(signal[:n], more) for signal, more in zip((offsets, words), noise))
-    events = np.empty(len(words), EVENTS)
-    kernels.compiled("emulator").sorted_events(
-        offsets, words, len(words), 0, round(movement.total_ms * 1000) + movement.step_us, events
-    )
-    return events
+    light = _log_image(canvas, movement)
+    offsets, words = _film(light, (columns, rows, weights), (on, off, start), alpha, movement)
+    offsets, words = (np.append(signal, more) for signal, more in zip((offsets, words), noise))
+    return in_order(offsets, words, 0)
+
+
+def _film(
+    padded: Floats,
+    path: tuple[NDArray[np.int64], NDArray[np.int64], Floats],
+    pixels: tuple[Floats, Floats, Floats],
+    alpha: float,
+    movement: Saccades,
+) -> tuple[NDArray[np.uint32], NDArray[np.uint32]]:
+    """Return the signal events while an image slides over the sensor, pixel by pixel: offsets in us, and words
+    x << 17 | y << 1 | p.
+
+    padded   log intensity, wide enough that row + rows[k] + 1 and column + columns[k] + 1 exist for every step
+    path     columns [steps], rows [steps], bilinear weights [steps, 4] of each step: here, right, below, below right
+    pixels   on, off: thresholds; start: offset of the reference from the first level; each [H, W]
+    alpha    how far the photoreceptor follows its input in one step (1: at once)
+    """
+    columns, rows, weights = path
+    (height, width), wide, light = pixels[0].shape, padded.shape[1], padded.ravel()
+    seen = [padded[v : v + height, u : u + width] for v in range(rows.max() + 2) for u in range(columns.max() + 2)]
+    lit = np.flatnonzero(np.any([one != seen[0] for one in seen], 0))  # other pixels never see anything change
+    y, x = np.divmod(lit.astype(np.uint32), np.uint32(width))
+    on, off, start = (one.ravel()[lit] for one in pixels)
+    at, level, free_us = (y * wide + x).astype(np.intp), np.empty(0, np.float32), np.full(len(lit), -1, np.float32)
+    high, low, found = level, level, [(lit[:0], free_us[:0], lit[:0] > 0)]
+    for k, place in enumerate(rows * wide + columns):
+        seen = (light[place + beside :][at] for beside in (0, 1, wide, wide + 1))
+        target = reduce(np.add, map(np.multiply, weights[k], seen))
+        if k == 0:
+            level, high, low = target, target + start + on, target + start - off
+        before, level = level, level + np.float32(alpha) * (target - level)
+        crossed = np.flatnonzero((level >= high) | (level <= low))
+        while len(crossed):
+            rising, change = level[crossed] >= high[crossed], level[crossed] - before[crossed]
+            moved = np.where(rising, high[crossed], low[crossed])
+            high[crossed], low[crossed] = moved + on[crossed], moved - off[crossed]
+            share = np.divide(moved - before[crossed], change, out=np.ones_like(moved), where=change != 0)
+            t = (np.float32(k - 1) + np.clip(share, 0, 1)) * np.float32(movement.step_us)
+            fires = t >= free_us[crossed]
+            free_us[crossed[fires]] = t[fires] + np.float32(movement.refractory_us)
+            found.append((crossed[fires], t[fires], rising[fires]))
+            crossed = crossed[(level[crossed] >= high[crossed]) | (level[crossed] <= low[crossed])]
+    place, t, rising = (np.concatenate(one) for one in zip(*found))
+    order = np.argsort(place, kind="stable")
+    place = place[order]
+    return t[order].astype(np.uint32), x[place] << np.uint32(17) | y[place] << np.uint32(1) | rising[order]
 
 
 def _fitted(image: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:

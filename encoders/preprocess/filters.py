@@ -6,73 +6,57 @@ A filter is an object with state. Calling it with a packet (sorted by time, all 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
-from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, joined
+from spikesight.encoders.events import EVENTS, Events, EventsError, SensorSize, chosen, joined
+from spikesight.encoders.native.build import call
 
-NEVER_US = -(2**62)
-GATE_US = 5_000  # interval over which NoiseGate measures the rate of lone events
-GATE_FRESH = 0.15  # weight of the newest interval in the averaged rate
 FROM_HZ = 4.0  # rate of lone events, per pixel, above which NoiseGate filters
 DRAWING_HZ = 2.5  # the same for a small sensor that sees a drawing
-STRICT_HZ = 7.0  # the same for the stricter filter
-WIDE, NEEDED = 4, 3  # strict filter: factor of the correlation time, and active neighbours (chosen by validation)
+ALWAYS = -1.0  # the same: it filters without measuring a rate
 LONELY = 3  # a hot pixel has more than so many times the events of its neighbours
 
 
-class BackgroundActivity:
-    """Keeps an event only if one of its eight neighbours had an event at most `time_us` before (Delbruck 2008).
-
-    `last`, int64 [H + 2, W + 2], holds times of the pixels' last events, with a border of one pixel that never fires.
-    If the clock restarts, all earlier events are forgotten.
+class Front:
+    """The stages of native/kernels/front.h for packets that are sorted and on the `sensor`, and their state: its events
+    summed to a sensor of `size`, or filtered.
     """
 
-    def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
-        self.time_us = _positive("correlation time", time_us)
-        self.last = np.full((size.height + 2, size.width + 2), NEVER_US, np.int64)
-        self.newest = NEVER_US  # time of the newest event
+    def __init__(self, sensor: SensorSize, size: SensorSize, time_us: int = 0, from_hz: float = 0.0) -> None:
+        self._front = np.zeros(call("front_bytes"), np.uint8)
+        self._level = np.zeros((size.height, size.width), np.int32)  # sums of signs
+        self._fired = np.empty((size.height + 2, size.width + 2), np.int64)  # times of last events, and a border
+        memory = (None, self._fired) if time_us else (self._level, None)
+        sides = sensor.width, sensor.height, size.width, size.height
+        call("front_begin", self._front, *sides, time_us, from_hz, *memory)
+        self._place = self._front.ctypes.data  # NumPy takes a microsecond to tell it
 
     def __call__(self, events: Events) -> Events:
-        self._go_on(events)
-        return marked("background", events, self.last, self.time_us)
-
-    def _go_on(self, events: Events) -> None:
-        """Advance to the newest time of a packet; call it before the packet is filtered."""
-        if len(events):
-            if events["t"][0] < self.newest:
-                self.last.fill(NEVER_US)
-            self.newest = int(events["t"][-1])
+        """Return the events that pass."""
+        events, passed = np.ascontiguousarray(events, EVENTS), np.empty(len(events), EVENTS)
+        return passed[: call("front_pass", self._place, events, len(events), passed)]
 
 
-class NoiseGate(BackgroundActivity):
+class NoiseGate(Front):
     """A background-activity filter that acts only if the stream is noisy, and more strictly if it is very noisy.
 
-    An event is lone if none of its eight neighbours had an event at most `time_us` before. While the rate of lone
-    events per pixel is above `from_hz`, they are dropped (as by BackgroundActivity). Above `strict_hz`, where noise
-    events have noisy neighbours, those with fewer than NEEDED neighbours active within WIDE * `time_us` are dropped.
+    An event is lone if none of its eight neighbours had an event at most `time_us` before (Delbruck 2008). While the
+    rate of lone events per pixel is above `from_hz`, they are dropped. Above 7 Hz, where noise events have noisy
+    neighbours, those with fewer than three neighbours active within four times the time are dropped (chosen by
+    validation). If the clock restarts, all earlier events are forgotten.
 
-    The rate is measured over intervals of GATE_US of the events' clock and averaged exponentially. Clean N-MNIST
+    The rate is measured over intervals of 5 ms of the events' clock and averaged exponentially. Clean N-MNIST
     recordings have a median of 2.5 lone events per pixel and second, and at most 3.8 during 98 % of the time: with
     FROM_HZ they pass unchanged after the first interval.
     """
 
-    def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ, strict_hz: float = STRICT_HZ) -> None:
-        super().__init__(size, WIDE * _positive("correlation time", time_us))
-        self._rule = time_us, self.time_us, NEEDED, from_hz, strict_hz
-        self._interval = GATE_US, size.width * size.height * GATE_US * 1e-6, GATE_FRESH
-        self.rate_hz: float | None = None
-        self.lone = 0  # lone events in the newest interval
+    def __init__(self, size: SensorSize, time_us: int, from_hz: float = FROM_HZ) -> None:
+        super().__init__(size, size, _positive("correlation time", time_us), from_hz)
 
-    def __call__(self, events: Events) -> Events:
-        if not len(events):
-            return events
-        newest = int(events["t"][0]) if self.newest == NEVER_US else self.newest
-        self._go_on(events)
-        rate_hz, keep = -1.0 if self.rate_hz is None else self.rate_hz, np.zeros(len(events), bool)
-        rate_hz, self.lone = kernels.compiled("filters").gate(
-            events, self.last, newest, self._rule, self._interval, rate_hz, self.lone, keep
-        )
-        self.rate_hz = None if rate_hz < 0 else rate_hz
-        return chosen(events, keep)
+
+class BackgroundActivity(NoiseGate):
+    """Keeps an event only if one of its eight neighbours had an event at most `time_us` before (Delbruck 2008)."""
+
+    def __init__(self, size: SensorSize, time_us: int = 10_000) -> None:
+        super().__init__(size, time_us, ALWAYS)
 
 
 class HotPixels:
@@ -93,15 +77,23 @@ class HotPixels:
             return events
         self.first = int(events["t"][0]) if self.first is None else self.first
         if not self.learning:
-            return marked("unmasked", events, self.mask)
+            return self._unmasked(events)
         end = int(np.searchsorted(events["t"], self.first + self.learn_us))
         learned, rest = events[:end], events[end:]
-        np.add.at(self.counts, (learned["y"], learned["x"]), np.uint32(1))  # quick if of one type
+        np.add.at(self.counts.ravel(), self._pixels(learned), np.uint32(1))  # quick if flat, and of one type
         if not len(rest):
             return events
         self.mask, self.learning = hot_pixels(self.counts, self.deviations), False
         self.counts[:] = 0
-        return joined([learned, marked("unmasked", rest, self.mask)])
+        kept = self._unmasked(rest)
+        return events if kept is rest else joined([learned, kept])
+
+    def _unmasked(self, events: Events) -> Events:
+        hot = self.mask.ravel()[self._pixels(events)]
+        return chosen(events, ~hot) if hot.any() else events
+
+    def _pixels(self, events: Events) -> NDArray[np.int64]:
+        return events["y"].astype(np.int64) * self.mask.shape[1] + events["x"]
 
 
 def hot_pixels(counts: NDArray[np.integer], deviations: float = 6.0) -> NDArray[np.bool_]:
@@ -114,19 +106,6 @@ def hot_pixels(counts: NDArray[np.integer], deviations: float = 6.0) -> NDArray[
     mask = np.zeros(counts.shape, bool)
     mask[rows, columns] = counts[rows, columns] > LONELY * third
     return mask
-
-
-def chosen(events: Events, keep: NDArray[np.bool_]) -> Events:
-    """Return `events[keep]`, many times faster than numpy indexes packed records."""
-    out = np.empty(len(events), EVENTS)
-    return out[: kernels.compiled("filters").chosen(events, keep, out)]
-
-
-def marked(loop: str, events: Events, *given: object) -> Events:
-    """Return the events that a loop of `kernels.filters` marks, `given` its other arguments."""
-    keep = np.zeros(len(events), bool)
-    getattr(kernels.compiled("filters"), loop)(events, *given, keep)
-    return chosen(events, keep)
 
 
 def _positive(what: str, value: int) -> int:

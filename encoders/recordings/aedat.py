@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, make_events, unwrap
-from spikesight.encoders.kernels import LARGEST_PACKET
-from spikesight.encoders.recordings.format import CutShort, Opened, as_decoder, text_header, word_chunks
+from spikesight.encoders.recordings.format import LARGEST_PACKET, CutShort, Opened, as_decoder, text_header, word_chunks
 
 CHIPS = {  # sensors by a part of the chip's name; the longest match counts
     "dvs128": SensorSize(128, 128),

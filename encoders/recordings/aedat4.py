@@ -10,9 +10,17 @@ from typing import BinaryIO
 import numpy as np
 
 from spikesight.encoders.events import Events, SensorSize, make_events
-from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.columns import sensor
-from spikesight.encoders.recordings.format import CutShort, Opened, Parts, Pieces, RecordingError, batched, unpacked
+from spikesight.encoders.recordings.format import (
+    LARGEST_PACKET,
+    CutShort,
+    Opened,
+    Parts,
+    Pieces,
+    RecordingError,
+    batched,
+    unpacked,
+)
 
 AEDAT4_MARK = b"#!AER-DAT4.0\r\n"
 CUT_SHORT = CutShort("the last packet is cut short")

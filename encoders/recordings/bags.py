@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events, unwrap
-from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings.columns import sensor
 from spikesight.encoders.recordings.format import (
+    LARGEST_PACKET,
     CutShort,
     NoEventsKnown,
     Opened,
@@ -27,7 +27,7 @@ from spikesight.encoders.recordings.format import (
     topic_of,
     unpacked,
 )
-from spikesight.encoders.recordings.prophesee import Evt3
+from spikesight.encoders.recordings.prophesee import WordDecoder
 
 PACKETS = ("event_camera_msgs/EventPacket", "event_array_msgs/EventArray")  # the second: the former name, until 2022
 ARRAYS = ("dvs_msgs/EventArray", "prophesee_event_msgs/EventArray")
@@ -315,7 +315,7 @@ class Messages:
     CODINGS = ("evt3", "libcaer", "libcaer_cmp", "mono")
 
     def __init__(self, topic: Topic) -> None:
-        self._topic, self._decode = topic, Evt3()
+        self._topic, self._decode = topic, WordDecoder("evt3")
 
     def __call__(self, data: bytes) -> Packet:
         """Return a message's sensor and events. Raises struct.error if it is cut short."""
@@ -334,9 +334,7 @@ class Messages:
             raise NoEventsKnown(f"its events are coded as '{shown(coding)}', which is not known here ({known} are)")
         if fields.number("B"):
             raise NoEventsKnown("its events are big-endian")
-        words = np.frombuffer(
-            bytearray(fields.take(fields.number("I"))), np.uint8
-        )  # writable, as compiled loops know it
+        words = np.frombuffer(fields.take(fields.number("I")), np.uint8)
         record = 2 if coding in ("evt3", "libcaer_cmp") else 8
         return size, getattr(self, f"_{coding}")(words[: len(words) // record * record], base)
 
@@ -359,7 +357,8 @@ class Messages:
         """Decode EVT3 with columns and rows swapped and other kinds of words. Times of each message start at 0; the
         column carries over from message to message.
         """
-        self._decode.state[[0, 1, 5]] = 0, 0, 1
+        state = self._decode.state
+        state["high"], state["low"], state["has_row"] = 0, 0, 1
         coded = words.view("<u2")
         events = self._evt3((KINDS[coded >> 12] | coded & 0xFFF).view(np.uint8), 0)
         return make_events(events["t"] + base // 1000, events["y"], events["x"], events["p"])

@@ -15,6 +15,7 @@ from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
 
 HEAD_BYTES = 8192  # first bytes of a file, by which its format is recognised
 CHUNK_BYTES = 4 << 20  # bytes of a long file that are decoded at once: up to 2 million events
+LARGEST_PACKET = 1 << 28  # bytes of one packet of AEDAT 3 or 4, or of a bag; a larger size means damage
 LONGEST_HEADER = 1 << 20  # bytes of a text header: jAER writes its preferences there
 SAMPLES = Path(__file__).parents[1] / "sources" / "samples"  # shipped recordings
 READ_BYTES = 1 << 17  # size of the read buffer, which stays in the processor's cache

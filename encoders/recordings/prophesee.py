@@ -7,15 +7,14 @@ and are unwrapped; a smaller step back is left to the sanitiser.
 import io
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders import kernels
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize
+from spikesight.encoders.native.build import call
 from spikesight.encoders.recordings.format import Decode, Opened, Parts, RecordingError, text_header, word_chunks
 from spikesight.encoders.recordings.text import layout_of
 
@@ -29,6 +28,9 @@ SENSORS = {  # by the plugin or system name, for headers without geometry
     "imx646": SensorSize(1280, 720),
 }
 MOST_WRAPS = 1 << 20  # most wraps of EVT3's clock without an event: months
+RECORDS = {"evt2": 4, "evt21": 8, "evt3": 2, "dat": 8}  # bytes of a record, in the kernel's order
+STATE = np.dtype("i8, i8, u4, u4, u4, u1, u1", align=True)  # what a decoder keeps, in the kernel's order
+STATE.names = ("high", "ahead", "low", "row", "column", "polarity", "has_row")
 SAMPLE_BYTES = 8192  # bytes of data by which the encoding is recognised
 ATIS = SensorSize(304, 240)  # sensor of DAT version 1 files
 Words = NDArray[np.unsignedinteger]
@@ -37,61 +39,40 @@ Words = NDArray[np.unsignedinteger]
 # ----------------------------------------------------------------------------------------------------------- decoders
 
 
-@dataclass
-class Evt2:
-    """Decodes uint32 words: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time."""
+class WordDecoder:
+    """A Decode of one of RECORDS, by native/kernels/words.h.
 
-    high: int = -1
+    evt2    uint32: kind (28), low time (22), x (11), y (0); kind 0 OFF, 1 ON, 8 the upper 28 bits of time
+    evt21   uint64: the same, and one bit for each of 32 pixels (0); `swapped`, in "legacy" files, the other half first
+    evt3    uint16, each setting row, time or base column, or giving an event or a vector of events
+    dat     two uint32: time; x (0), y (14), polarity (28)
+    """
 
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        data = data[: 4 * (len(out) - 1)]
-        n, self.high = kernels.compiled("readers").evt2(data.view("<u4"), self.high, out.view(np.uint8))
-        return n, len(data)
-
-
-@dataclass
-class Evt21:
-    """Decodes uint64 words: kind (60), low time (54), base x (43), y (32), one bit for each of 32 pixels (0)."""
-
-    swapped: bool = False  # "legacy" files hold the two halves of a word in swapped order
-    high: int = -1
+    def __init__(self, name: str, *, swapped: bool = False) -> None:
+        self.kind, self.record = list(RECORDS).index(name), RECORDS[name]
+        self.swapped = swapped
+        self.state, self._used = np.zeros(1, STATE), np.zeros(1, np.int64)
+        self.state["high"] = -1
 
     def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        n, used, self.high = kernels.compiled("readers").evt21(self._words(data), self.high, out.view(np.uint8))
-        return n, 8 * used
-
-    def _words(self, data: NDArray[np.uint8]) -> Words:
-        words = data.view("<u8")
-        return words >> np.uint64(32) | words << np.uint64(32) if self.swapped else words
-
-
-@dataclass
-class Evt3:
-    """Decodes uint16 words, each setting row, time or base column, or giving an event or a vector of events."""
-
-    state: NDArray[np.int64] = field(default_factory=lambda: np.array([-1, 0, 0, 0, 0, 0], np.int64))
-
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        n, used = kernels.compiled("readers").evt3(data.view("<u2"), self.state, out.view(np.uint8))
-        return n, 2 * used
+        if self.swapped:
+            data = np.ascontiguousarray(data.view("<u4").reshape(-1, 2)[:, ::-1])
+        n_words = data.nbytes // self.record
+        n = call("words_decoded", self.kind, self.state, data, n_words, out, len(out), self._used)
+        return n, self.record * int(self._used[0])
 
 
-@dataclass
-class Dat:
-    """Decodes records of two uint32: time; x (0), y (14), polarity (28). Version 1: x (0), y (9), polarity (17)."""
+def dat_of_version_1() -> Decode:
+    """Return a Decode of the ATIS's records: x (0), y (9), polarity (17)."""
+    decode = WordDecoder("dat")
 
-    first_version: bool = False
-    last: int = -1
+    def widened(data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
+        words = data[: 8 * len(out)].view("<u4").copy()
+        x, y, p = words[1::2] & 0x1FF, words[1::2] >> 9 & 0xFF, words[1::2] >> 17 & 1
+        words[1::2] = p << 28 | y << 14 | x
+        return decode(words.view(np.uint8), out)
 
-    def __call__(self, data: NDArray[np.uint8], out: Events) -> tuple[int, int]:
-        data = data[: 8 * (len(out) - 1)]
-        words = data.view("<u4")
-        if self.first_version:
-            words = words.copy()
-            x, y, p = words[1::2] & 0x1FF, words[1::2] >> 9 & 0xFF, words[1::2] >> 17 & 1
-            words[1::2] = p << 28 | y << 14 | x
-        self.last = kernels.compiled("readers").dat(words, self.last, out.view(np.uint8))
-        return len(data) // 8, len(data)
+    return widened
 
 
 # ------------------------------------------------------------------------------------------------------------ headers
@@ -108,12 +89,10 @@ def open_raw(path: Path) -> Opened:
     if name is None:
         name = _told_by_words(sample)
         notes.append(f"the header names no encoding; read as {name} by its words")
-    decode: dict[str | None, tuple[int, Decode]] = {
-        "evt3": (2, Evt3()), "evt21": (8, Evt21(swapped="legacy" in header)), "evt2": (4, Evt2())
-    }  # fmt: skip
-    if name not in decode:
+    if name not in RECORDS:
         raise RecordingError("the header names no encoding that is known here (EVT 2.0, 2.1 and 3.0 are)")
-    return Opened(_geometry(header), word_chunks(path, start, *decode[name], notes), notes)
+    decode = WordDecoder(name, swapped=name == "evt21" and "legacy" in header)
+    return Opened(_geometry(header), word_chunks(path, start, decode.record, decode, notes), notes)
 
 
 def _header(file: BinaryIO) -> str:
@@ -197,7 +176,7 @@ def open_dat(path: Path) -> Opened:
         first = int(version.group(1)) < 2
     size = _geometry(header) or (ATIS if first else None)
     begin = re.search(r"^% t0 (\d{1,15})$", header, re.MULTILINE)  # the start of times in faery's files
-    chunks = word_chunks(path, start, 8, Dat(first), notes)
+    chunks = word_chunks(path, start, 8, dat_of_version_1() if first else WordDecoder("dat"), notes)
     return Opened(size, _later(chunks, int(begin.group(1))) if begin else chunks, notes)
 
 

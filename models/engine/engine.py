@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikesight.encoders.native.build import build, library
 from spikesight.models.engine.plan import KINDS, Plan, padded, set_pace
 from spikesight.models.engine.plan_converted import make_converted_plan, unplanned
 from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeRun
 from spikesight.models.engine.taught import TaughtHead
-from spikesight.models.native.build import build, library
 from spikesight.models.native.threads import threads
 from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.resnet import SpikingResNet

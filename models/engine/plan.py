@@ -10,6 +10,7 @@ from typing import Literal, cast
 import torch
 from torch import Tensor, nn
 
+from spikesight.encoders.native.build import library
 from spikesight.models.engine.structs import (
     NO_SHORTCUT,
     NativeBuffer,
@@ -18,7 +19,6 @@ from spikesight.models.engine.structs import (
     NativeReadout,
     NativeShortcut,
 )
-from spikesight.models.native.build import library
 from spikesight.models.networks.folding import Folded
 from spikesight.models.networks.metering import reach
 from spikesight.models.neurons.layers import Neuron

@@ -2,7 +2,7 @@
 
 import ctypes
 
-from spikesight.models.native.build import NUMBER, POINTER, REAL
+from spikesight.encoders.native.build import NUMBER, POINTER, REAL
 
 
 class NativeBuffer(ctypes.Structure):

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from spikesight.encoders.native.build import POINTER
 from spikesight.models.contract import Card
 from spikesight.models.engine.engine import CHOICES, plan_of, why_no_plan
 from spikesight.models.engine.plan import Plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
 from spikesight.models.export.parity import ExportError
-from spikesight.models.native.build import POINTER
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.neurons.layers import Neuron, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of

@@ -14,20 +14,20 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikesight.encoders.native.targets import SOURCES as KERNELS
 from spikesight.models.contract import Card
 from spikesight.models.engine.engine import plan_of
 from spikesight.models.engine.plan import KINDS
 from spikesight.models.engine.structs import NativeConvolution, NativeLayer
 from spikesight.models.export.block import judging
 from spikesight.models.export.parity import ExportError
-from spikesight.models.native.targets import SOURCES as KERNELS
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 
 TEMPLATE = Path(__file__).with_name("c")
 SOURCES = ("network.c", "answer.c", "events.c")  # concatenated into spikesight.c
-RULES = ("front.h", "follow.h", "readout.h")  # of native/kernels, which the page is built from as well
+RULES = ("front.h", "follow.h", "readout.h", "words.h")  # of native/kernels, which the page is built from as well
 BYTE = 127  # largest magnitude of an 8-bit weight
 
 

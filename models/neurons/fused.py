@@ -14,13 +14,12 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-from spikesight.models.native.build import NUMBER, REAL, library
+from spikesight.encoders.native.build import NUMBER, REAL, library
 
 if TYPE_CHECKING:
     from spikesight.models.neurons.config import NeuronConfig
 
 PARALLEL_ELEMENTS = 1 << 17  # smaller inputs use one thread: starting another costs more than it saves
-STREAM_ELEMENTS = 1 << 23  # larger outputs would not stay in the cache and bypass it
 
 
 class NativeNeurons(ctypes.Structure):
@@ -33,11 +32,10 @@ class NativeNeurons(ctypes.Structure):
         ),
         *((n, REAL) for n in ("beta", "theta", "gain", "slope")),
         ("threads", NUMBER),
-        ("stream", NUMBER),
     ]
 
 
-SURROGATES = ("arctan", "fast_sigmoid", "sigmoid", "triangular", "rectangular")
+SURROGATES = ("arctan", "fast_sigmoid", "triangular", "rectangular")
 """The surrogates that the kernels support, in the order of the kernels' numbers."""
 
 
@@ -81,7 +79,6 @@ def _describe(config: "NeuronConfig", learnt: Tensor | None, x_seq: Tensor) -> N
         1 - beta if config.scale_input else 1.0,
         config.spike_function().slope,  # type: ignore[attr-defined]
         torch.get_num_threads() if elements >= PARALLEL_ELEMENTS else 1,
-        elements >= STREAM_ELEMENTS,
     )
 
 

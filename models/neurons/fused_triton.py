@@ -35,10 +35,7 @@ def _derivative(x, slope, KIND: tl.constexpr):
     elif KIND == 1:  # fast sigmoid
         q = 1 + slope * a
         return 1 / (q * q)
-    elif KIND == 2:  # sigmoid
-        e = tl.exp(-slope * a)
-        return slope * e / ((1 + e) * (1 + e))
-    elif KIND == 3:  # triangular
+    elif KIND == 2:  # triangular
         return tl.maximum(slope - a, 0.0) / (slope * slope)
     else:  # rectangular
         return tl.where(a < 0.5 / slope, slope, 0.0)

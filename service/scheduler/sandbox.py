@@ -24,8 +24,8 @@ BEHIND = 5  # added to the niceness of decoders, so that the service runs first
 FORK_SERVER = "SPIKESIGHT_FORK_SERVER"  # a variable by which the fork server knows that it is one
 KEPT = (
     "HOME", "LANG", "LC_ALL", "LC_CTYPE", "LD_LIBRARY_PATH", "PYTHONHOME", "PYTHONPATH", "PYTHONUTF8", "TMPDIR",
-    "HDF5_PLUGIN_PATH", "NUMBA_CACHE_DIR", "NUMBA_CPU_FEATURES", "NUMBA_CPU_NAME", "OMP_NUM_THREADS",
-    "OPENCV_IO_MAX_IMAGE_PIXELS",
+    "HDF5_PLUGIN_PATH", "OMP_NUM_THREADS", "OPENCV_IO_MAX_IMAGE_PIXELS",
+    "CXX", "PATH", "SPIKESIGHT_CACHE", "SPIKESIGHT_ISA", "SPIKESIGHT_NATIVE", "XDG_CACHE_HOME",
 )  # fmt: skip
 """Environment variables passed on: those by which Python and its libraries find their files and limits."""
 

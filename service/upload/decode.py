@@ -136,7 +136,7 @@ def read_limited(path: Path) -> Recording:
 
 
 def warm_up() -> None:
-    """Read an image and a recording of each format, so that imports and compiled loops are loaded before the first
+    """Read an image and a recording of each format, so that imports and the kernels are loaded before the first
     upload, and before file access is cut off.
     """
     read_pixels(b"P5 1 1 255 0")

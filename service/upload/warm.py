@@ -15,11 +15,9 @@ if FORKS:  # before the imports, which take seconds
     for number in (signal.SIGINT, signal.SIGTERM):  # may be sent to all processes: running calls are still answered
         signal.signal(number, signal.SIG_IGN)
 
-from spikesight.encoders.kernels.loop import leave_disk
 from spikesight.service.upload.decode import warm_up
 
 if FORKS:
     lower_priority()
     warm_up()
-    leave_disk()  # compiled loops stop using their cache on disk, as no file can be opened later
     gc.freeze()  # keeps pages shared with the forks: the collector would write to them

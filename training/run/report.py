@@ -72,7 +72,7 @@ def write_environment(folder: Path, config: TrainConfig, data: Data) -> None:
         "machine": platform.machine(),
         "threads": torch.get_num_threads(),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
-        "versions": {name: _version(name) for name in ("spikesight", "torch", "numpy", "tonic", "numba")},
+        "versions": {name: _version(name) for name in ("spikesight", "torch", "numpy", "tonic")},
     }
     write_whole(folder / "env.json", json.dumps(environment, indent=1) + "\n")
 

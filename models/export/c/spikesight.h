@@ -18,6 +18,7 @@
 #include "front.h"
 #include "model.h"
 #include "readout.h"
+#include "words.h"
 #if SPIKESIGHT_FOLLOWS
 #include "follow.h"
 #endif
@@ -83,10 +84,8 @@ typedef struct { /* nothing in here is for other hands */
 #if SPIKESIGHT_FILTER_US
     int64_t fired[SPIKESIGHT_SENSOR_HEIGHT + 2][SPIKESIGHT_SENSOR_WIDTH + 2];
 #endif
-    /* words */
-    int64_t high, ahead;
-    uint32_t low, row, column;
-    uint8_t polarity, has_row, n_partial, partial[8];
+    SpikesightWords words;
+    uint8_t n_partial, partial[8];
 #endif
 } Spikesight;
 

@@ -1,10 +1,9 @@
 // A picture as a source of camera frames: moved before the emulated camera.
 
 import { FRAME } from "../shared/sources/camera.js";
-import { luma } from "./frames.js";
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
-const PICTURE = 28 / SENSOR, DIGIT = 20 / SENSOR; // the longer side, of the frame's height
+const PICTURE = 28 / SENSOR; // the longer side, of the frame's height
 const SIDE_MS = 103; // of each side of the triangle along which a picture is moved, as N-MNIST's camera was
 const CORNERS = [[3.3, 1.5], [0.9, -4.5], [-2.9, 1.9]].map(way => way.map(side => side / SENSOR)); // encoders/emulator/saccades.py's, turned round: there the ink is dark
 const EVERY_MS = 10; // fine steps: the emulator interpolates along straight lines
@@ -16,8 +15,7 @@ function place(ms) {
   return from.map((start, axis) => start + (to[axis] - start) * part);
 }
 
-/** A picture moved along a triangle, on a ground of its corner's colour, or for `still` "digit" as light ink on black; where a network looks all over the frames, held
- * still. */
+/** A picture moved along a triangle, on a ground of its corner's colour, for `still` "digit" as light ink on dark paper; where a network looks all over the frames, held still. */
 export class Still {
   constructor() {
     this.canvas = document.createElement("canvas");
@@ -43,13 +41,13 @@ export class Still {
   }
 
   show(image, drawing) {
-    const [picture, share] = drawing ? [ink(image), DIGIT] : [image, PICTURE];
-    const scale = (share * FRAME.height) / Math.max(picture.width, picture.height);
-    this.size = [picture.width * scale, picture.height * scale];
-    this.picture = picture;
-    this.context.drawImage(picture, 0, 0, FRAME.width, FRAME.height);
-    const [r, g, b] = drawing ? [0, 0, 0] : this.context.getImageData(0, 0, 1, 1).data;
+    const scale = (PICTURE * FRAME.height) / Math.max(image.width, image.height);
+    this.size = [image.width * scale, image.height * scale];
+    this.picture = image;
+    this.context.drawImage(image, 0, 0, FRAME.width, FRAME.height);
+    const [r, g, b] = this.context.getImageData(0, 0, 1, 1).data;
     this.ground = `rgb(${r} ${g} ${b})`;
+    this.inverts = drawing && g > 127;
   }
 
   draw(ms) {
@@ -58,41 +56,14 @@ export class Still {
     this.context.fillRect(0, 0, FRAME.width, FRAME.height);
     this.context.imageSmoothingQuality = "high";
     this.context.drawImage(this.picture, (FRAME.width - width) / 2 + x * FRAME.height, (FRAME.height - height) / 2 + y * FRAME.height, width, height);
+    if (!this.inverts) return;
+    Object.assign(this.context, { globalCompositeOperation: "difference", fillStyle: "white" });
+    this.context.fillRect(0, 0, FRAME.width, FRAME.height);
+    this.context.globalCompositeOperation = "source-over";
   }
 
   stop() {
     clearInterval(this.timer);
     this.timer = this.visit = null;
   }
-}
-
-const INK_SIDE = 280; // large pictures are brought to this before the ink is looked for
-const INK = 64; // grey above which it is ink
-
-/** The drawing in a picture, light on black, cut to its bounding box: fit_digit of encoders/preprocess. */
-export function ink(image) {
-  const scale = Math.min(1, INK_SIDE / Math.max(image.width, image.height));
-  const width = Math.max(1, Math.round(image.width * scale)), height = Math.max(1, Math.round(image.height * scale));
-  const canvas = new OffscreenCanvas(width, height);
-  const context = canvas.getContext("2d", { alpha: false, willReadFrequently: true });
-  context.drawImage(image, 0, 0, width, height);
-  const pixels = context.getImageData(0, 0, width, height);
-  const grey = Float32Array.from(luma(pixels.data));
-  const onBorder = grey.filter((_, i) => i < width || i >= grey.length - width || i % width === 0 || i % width === width - 1).sort();
-  const border = onBorder[onBorder.length >> 1];
-  const sign = border > grey.reduce((sum, value) => sum + value, 0) / grey.length ? -1 : 1; // dark ink on light paper
-  const light = grey.map((value) => Math.max(0, sign * (value - border)));
-  const gain = 255 / Math.max(1, light.reduce((most, value) => Math.max(most, value), 0));
-  let [left, right, top, bottom] = [width, 0, height, 0];
-  light.forEach((value, i) => {
-    pixels.data.fill(value * gain, 4 * i, 4 * i + 3);
-    if (value * gain <= INK) return;
-    const x = i % width, y = Math.floor(i / width);
-    [left, right, top, bottom] = [Math.min(left, x), Math.max(right, x), Math.min(top, y), Math.max(bottom, y)];
-  });
-  context.putImageData(pixels, 0, 0);
-  if (right < left) return canvas;
-  const cut = new OffscreenCanvas(right - left + 1, bottom - top + 1);
-  cut.getContext("2d", { alpha: false }).drawImage(canvas, -left, -top);
-  return cut;
 }

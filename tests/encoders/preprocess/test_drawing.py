@@ -1,4 +1,4 @@
-"""Drawings are found where they are, in any tone; what is none is none; compiled loops give what numpy gives."""
+"""Drawings are found where they are, in any tone; what is none is none."""
 
 from typing import Any
 
@@ -6,8 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from spikesight.encoders.kernels import drawing as loops
-from spikesight.encoders.preprocess.drawing import LEAST, PART, REACH, Candidate, Drawing, as_one, dark, find_drawing
+from spikesight.encoders.preprocess.drawing import LEAST, REACH, Candidate, Drawing, as_one, dark, find_drawing, groups
 
 SHAPE = (120, 160)
 
@@ -145,6 +144,6 @@ def test_pieces_of_a_stroke_are_joined_one_after_another() -> None:
     _, _, stats, centres = cv2.connectedComponentsWithStats(picture)
     kept = np.arange(len(stats)) > 0
     for gap, count, length in ((0.25, 6, 140), (0.2, 1, 20), (0.9, 7, 172)):
-        members, boxes = loops.groups(stats, centres, kept, 3, 70, 1, REACH, gap, PART)
-        assert boxes[0].tolist() == [10, 18, length, 4], gap
-        assert members[0].sum() == count
+        members, box = next(groups(stats, centres, kept, (3, 70), (REACH, gap)))
+        assert box == [10, 18, length, 4], gap
+        assert members.sum() == count

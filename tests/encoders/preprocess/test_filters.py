@@ -7,8 +7,6 @@ from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
 from spikesight.encoders.preprocess.filters import (
     FROM_HZ,
-    GATE_FRESH,
-    GATE_US,
     BackgroundActivity,
     HotPixels,
     NoiseGate,
@@ -17,6 +15,7 @@ from spikesight.encoders.preprocess.pool import Pool, pools
 from tests.support.inputs.samples import some_events
 
 SIZE = SensorSize(24, 16)
+GATE_US, FRESH = 5_000, 0.15  # intervals of the rate, and the newest one's weight
 
 
 def random_events(n: int, seed: int, span_us: int = 200_000) -> Events:
@@ -57,14 +56,15 @@ def test_where_there_is_much_noise_an_event_needs_three_others_around_it_lately(
     for n in range(len(events)):
         lately = (t[:n] >= t[n] - 8_000) & (np.maximum(abs(x[:n] - x[n]), abs(y[:n] - y[n])) == 1)
         expected.append(len(set(zip(x[:n][lately], y[:n][lately]))) >= 3)
-    strict = NoiseGate(SIZE, 2_000, from_hz=0.0, strict_hz=0.0)(events)
+    strict = NoiseGate(SIZE, 2_000)(events)
     first = np.searchsorted(t, 5_000)  # before a rate is known, a single one is enough
     kept = np.concatenate([np.array(background(events, 2_000))[:first], expected[first:]])
     assert np.array_equal(strict, events[kept])
     assert 0.2 < kept[first:].mean() < 0.95
-    mild = NoiseGate(SIZE, 2_000, from_hz=0.0, strict_hz=1e9)(events)
-    assert np.array_equal(mild, events[background(events, 2_000)])
-    assert np.array_equal(NoiseGate(SIZE, 2_000, from_hz=1e9)(events)[-len(events) + first :], events[first:])
+    calm = with_noise(make_events([0, 300_000], [0, 0], [0, 0], [0, 1]), SIZE, 6.0, random=np.random.default_rng(2))
+    mild = NoiseGate(SIZE, 500)(calm)
+    assert np.array_equal(mild, calm[background(calm, 500)])
+    assert np.array_equal(NoiseGate(SIZE, 2_000, from_hz=7.0)(calm)[-100:], calm[-100:])
 
 
 def test_hot_pixels_are_silenced_after_learning() -> None:
@@ -121,7 +121,7 @@ def test_the_gate_opens_by_the_rate_of_the_intervals_before() -> None:
     counts, mean, opened = [round(rate * one_hz) for rate in rates], rates[0], []
     for rate in rates[1:]:
         opened.append(mean > FROM_HZ)
-        mean += GATE_FRESH * (rate - mean)
+        mean += FRESH * (rate - mean)
     assert True in opened
     assert passed(*counts) == [0, *(0 if o else n for o, n in zip(opened, counts[1:]))]
 

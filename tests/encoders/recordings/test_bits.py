@@ -2,7 +2,7 @@
 
 import struct
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,7 +14,6 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize
-from spikesight.encoders.kernels import LARGEST_PACKET
 from spikesight.encoders.recordings import aedat, aedat4, format, nmnist, prophesee
 from spikesight.encoders.recordings.aedat4 import (
     AEDAT4_MARK,
@@ -28,7 +27,7 @@ from spikesight.encoders.recordings.aedat4 import (
 )
 from spikesight.encoders.recordings.aedat4 import NONE as UNPACKED
 from spikesight.encoders.recordings.files import packets, read_recording
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.format import LARGEST_PACKET, RecordingError
 from tests.support.inputs.formats import write, written
 from tests.support.inputs.samples import DAVIS, random_events
 
@@ -53,27 +52,27 @@ ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
     ("decoder", "words", "events"),
     [
         (  # nothing counts before a time base; one of zero is one
-            prophesee.Evt2,
+            lambda: prophesee.WordDecoder("evt2"),
             np.array([1 << 28 | ON, 8 << 28, 1 << 28 | ON, ON, 8 << 28 | 1, 1 << 28 | ON], "<u4"),
             [(5, 3, 4, True), (5, 3, 4, False), (64 + 5, 3, 4, True)],
         ),
         (
-            prophesee.Evt21,
+            lambda: prophesee.WordDecoder("evt21"),
             np.array([1 << 60 | ON << 32 | 5, 8 << 60, 1 << 60 | ON << 32 | 5, ON << 32 | 1 << 31], "<u8"),
             [(5, 3, 4, True), (5, 5, 4, True), (5, 34, 4, False)],
         ),
         (  # row 5, base column 100 ON, vectors of 12, 12 and 8 columns, a single event, a new row
-            prophesee.Evt3,
+            lambda: prophesee.WordDecoder("evt3"),
             np.array([0x8001, 0x6002, 5, 0x3864, 0x4009, 0x4800, 0x5081, 0x2007, 6, 0x6003, 0x3028, 0x5001], "<u2"),
             [(0x1002, x, 5, True) for x in (100, 103, 123, 124, 131)] + [(0x1002, 7, 5, False), (0x1003, 40, 6, False)],
         ),
         (
-            prophesee.Dat,
+            lambda: prophesee.WordDecoder("dat"),
             np.array([5, 1 << 28 | 9 << 14 | 300, 3, 0x3FFF << 14 | 0x3FFF], "<u4"),
             [(5, 300, 9, True), (3, 0x3FFF, 0x3FFF, False)],
         ),
         (  # of the ATIS: column in 9 bits, row in 8, polarity in bit 17
-            lambda: prophesee.Dat(first_version=True),
+            prophesee.dat_of_version_1,
             np.array([5, 1 << 17 | 0xFF << 9 | 0x1FF, 6, 1 << 18 | 1 << 9 | 2], "<u4"),
             [(5, 511, 255, True), (6, 2, 1, False)],
         ),
@@ -94,7 +93,9 @@ ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
         ),
     ],
 )
-def test_what_words_mean(decoder: type, words: NDArray[np.generic], events: list[tuple[int, int, int, bool]]) -> None:
+def test_what_words_mean(
+    decoder: Callable[[], format.Decode], words: NDArray[np.generic], events: list[tuple[int, int, int, bool]]
+) -> None:
     for room in (40, 100):
         assert decoded(decoder(), words.view(np.uint8), room).tolist() == events
 

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
-from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, GATE_US
+from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more
 from spikesight.encoders.roi.alignment import EXTENT, PACE, TrackingBinner, aligned, frame_of
 from spikesight.encoders.roi.input_filter import InputFilter
@@ -65,7 +65,7 @@ def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() ->
 def test_before_a_model_of_drawings_noise_is_filtered_from_a_lower_rate_on(
     drawn: bool, from_hz: float, share: float
 ) -> None:
-    gate, count = InputFilter(SMALL, SMALL, 2_000, drawn=drawn), round(share * from_hz * 34 * 34 * GATE_US * 1e-6)
+    gate, count = InputFilter(SMALL, SMALL, 2_000, drawn=drawn), round(share * from_hz * 34 * 34 * 5e-3)
     x, y = 3 * np.arange(count) % 33, 3 * (3 * np.arange(count) // 33)
     lone = [make_events(np.full(count, t_us), x, y, np.ones(count)) for t_us in (0, 100_000)]
     assert [len(gate(events)) for events in lone] == [0, count if share < 1 else 0]

@@ -12,9 +12,10 @@ import pytest
 import torch
 from torch import nn
 
-from spikesight.app.c_folder import alignment, gate_from_hz
+from spikesight.app.c_folder import alignment, c_compiler, gate_from_hz
 from spikesight.app.standalone import write_folder
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.native.build import build
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.inputs import InputPipeline, QuietReset
@@ -22,13 +23,23 @@ from spikesight.models.classifier.session import Session
 from spikesight.models.contract import Card, Contract
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine
-from spikesight.models.native.build import build
 from spikesight.models.networks.ann import CifarResNet
-from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import CLIF
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input
+from tests.support.c_folder import (
+    CONFIG,
+    assert_same,
+    c_answers,
+    calibrated,
+    camera_words,
+    decoded,
+    made,
+    python_answers,
+)
+from tests.support.c_folder import CONTRACT as FILTERED
+from tests.support.c_folder import Answer as Told
 from tests.support.chromium import Visit, Visitor, needs_chromium
 from tests.support.gallery import run
 from tests.support.inputs.things import digit_on_paper
@@ -73,8 +84,15 @@ BINS = """async ({ facts, sensor, packets }) => {
       return [[...x.entries()].filter(([, count]) => count), [startUs, endUs, nEvents, reset]];
     });
 }"""
-CONTRACT = Contract("events", 2, 17, 13, 4, "count", 26, 34, 10_000)
-CONFIG = replace(NETWORKS["event-small"], depths=(1, 1), widths=(8, 20), classes=3)
+STREAM = """async ({ sensor, packets }) => {
+  const modules = ["network", "events"].map((name) => import(`/offline/${name}.js`));
+  const [{ loadFacts, loadNetworks }, { StreamBinner }] = await Promise.all(modules);
+  const { facts } = await loadFacts(), { whole } = await loadNetworks(facts);
+  const binner = new StreamBinner(facts, ...sensor);
+  const bins = packets.flatMap((given) => binner.push(Uint8Array.from(given)));
+  return bins.map(({ x, endUs, reset }) => ({ endUs, ...whole.run(x, reset) }));
+}"""
+CONTRACT = replace(FILTERED, filter_us=0)
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +238,34 @@ def test_time_that_steps_back_or_leaps_gives_the_bins_of_the_service(seen: Visit
             flat = theirs.x.ravel()
             assert cells == [[cell, flat[cell]] for cell in np.flatnonzero(flat)]
         assert any(b.reset for b in expected)
+
+
+@pytest.mark.skipif(not c_compiler(), reason="not here: a C compiler")
+@pytest.mark.parametrize("sensor", [SensorSize(26, 34), SensorSize(67, 101)], ids=["filtered", "a larger camera"])
+def test_a_recording_is_answered_alike_by_python_c_and_the_page(
+    sensor: SensorSize, visit: Visitor, tmp_path: Path
+) -> None:
+    """An edge in noise, late events, gaps, a clock that begins anew; some is unknown, and some nothing."""
+    if build().isa in ("none", "portable"):
+        pytest.skip("multiply-adds are rounded twice here, in the page once")
+    network, contract = lively(CONFIG), replace(FILTERED, encoding="binary")
+    card, words = calibrated(network, contract), camera_words("evt3", 6000, sensor.width, 4)
+    events = decoded("evt3", words)
+    expected = python_answers(network, card, events, sensor)
+    assert_same(c_answers(made(tmp_path / "c", network, card), "evt3", words, sensor), expected)
+    write_folder(tmp_path / "site", network, card, "some")
+    packets = [list(packet.tobytes()) for packet in np.array_split(events, 7)]
+    with static(tmp_path / "site") as origin:
+        given = {"sensor": [sensor.width, sensor.height], "packets": packets}
+        said = visit(f"{origin}/").page.evaluate(STREAM, given)
+    keys = ("endUs", "label", "steady", "known", "logits")
+    found = list[Told]()
+    for end_us, label, steady, known, logits in ([step[key] for key in keys] for step in said):
+        found.append(Told(end_us, label, steady or "-", "-", known, tuple(np.array(logits, np.float32).tolist())))
+    complete = [one._replace(committed="-") for one in expected][: len(found)]
+    assert len(expected) - len(found) <= 1, "the page closes no bin that goes on"
+    assert_same(found, complete)
+    assert {one.label for one in complete} > {"unknown", "nothing"}
 
 
 def steps_of(seen: Visit) -> int:

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from spikesight.encoders.events import SensorSize, make_events
+from spikesight.encoders.native.build import library
 from spikesight.encoders.pyramid import pyramid_of
 from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
@@ -15,7 +16,6 @@ from spikesight.models.classifier.classifier import MOST_VIEWS
 from spikesight.models.classifier.finder import corner_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
-from spikesight.models.native.build import library
 from spikesight.models.networks.places import CELL, REACH
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.probe import brightness

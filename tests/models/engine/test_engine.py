@@ -11,12 +11,12 @@ import torch
 from torch import nn
 
 from benchmarks.common.engines import uses
+from spikesight.encoders.native.build import library
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine import plan
 from spikesight.models.engine.engine import MEMBRANES, Engine, can_run, engine_status, rounds_weights, why_not
 from spikesight.models.engine.plan import has_matrix_unit
 from spikesight.models.engine.plan_converted import unplanned
-from spikesight.models.native.build import library
 from spikesight.models.networks.ann import CifarResNet, ResNet
 from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork

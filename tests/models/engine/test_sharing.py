@@ -8,10 +8,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from spikesight.encoders.native.build import library
 from spikesight.models.checkpoint import load
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine, can_run, engine_status
-from spikesight.models.native.build import library
 from spikesight.models.native.threads import use_threads
 from spikesight.models.shipped import shipped
 from spikesight.models.steps import Step

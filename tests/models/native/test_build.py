@@ -15,11 +15,12 @@ import numpy as np
 import pytest
 import torch
 
+from spikesight.encoders import events
+from spikesight.encoders.native import build, targets
+from spikesight.encoders.native.build import POINTER, library
+from spikesight.encoders.native.targets import FLAGS, NO_RUNTIME, SOURCES, SYSTEMS, compile_library
 from spikesight.models.engine.engine import MEMBRANES, Engine, engine_status
-from spikesight.models.native import build, targets
-from spikesight.models.native.build import POINTER, library
 from spikesight.models.native.memory import give_back, keep_membranes
-from spikesight.models.native.targets import FLAGS, NO_RUNTIME, SOURCES, SYSTEMS, compile_library
 from spikesight.models.native.threads import granted, quota, threads, use_threads
 from tests.support.models import lively
 from tests.support.networks import EVENT, inputs
@@ -38,7 +39,7 @@ def found(monkeypatch: pytest.MonkeyPatch, folder: Path, **environment: str) -> 
     monkeypatch.setattr(build, "PREBUILT", folder)
     for name, value in {"SPIKESIGHT_CACHE": str(folder / "cache"), **environment}.items():
         monkeypatch.setenv(name, value)
-    return build.build.__wrapped__()
+    return build.load.__wrapped__()
 
 
 @pytest.mark.skipif(build.library() is None, reason=engine_status())
@@ -82,6 +83,14 @@ def test_a_compiler_that_fails_is_quoted(
     assert "\n" not in nothing.reason
 
 
+def test_without_a_library_events_say_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = build.Build(None, "none", "no C++ compiler was found: install g++, or pip install ziglang")
+    monkeypatch.setattr(build, "load", lambda: nothing)
+    monkeypatch.setattr(events, "function", build.function.__wrapped__)
+    with pytest.raises(build.NoKernelsError, match="install g\\+\\+, or pip install ziglang"):
+        events.count_backward(events.empty_events())
+
+
 def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     said = "FPU VME SSE FMA POPCNT AVX1.0 RDRAND F16C\nRDWRFSGS BMI1 AVX2 SMEP BMI2 ERMS"
     program(tmp_path / "sysctl", f"echo '{said}'")
@@ -96,8 +105,8 @@ def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_switch_and_a_wish_that_this_processor_cannot_grant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    off = found(monkeypatch, tmp_path, SPIKESIGHT_NATIVE="0")
-    assert off == (None, "none", "switched off by SPIKESIGHT_NATIVE=0")
+    monkeypatch.setenv("SPIKESIGHT_NATIVE", "0")
+    assert build.build.__wrapped__() == (None, "none", "switched off by SPIKESIGHT_NATIVE=0")
     other = found(monkeypatch, tmp_path, SPIKESIGHT_NATIVE="1", SPIKESIGHT_ISA="pdp11")
     assert (other.library, other.isa) == (None, "none")
     assert other.reason.startswith(f"SPIKESIGHT_ISA=pdp11: this CPU has {targets.supported_isas()[0]}")

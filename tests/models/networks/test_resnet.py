@@ -12,9 +12,9 @@ from torch import Tensor, nn
 import spikesight
 from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.encoders.events import make_events
+from spikesight.encoders.native.build import library
 from spikesight.models.contract import CheckpointError
 from spikesight.models.engine.engine import Engine, engine_status
-from spikesight.models.native.build import library
 from spikesight.models.networks.ann import CifarResNet, as_ann, build_for, fits, guess_name, read_state
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule

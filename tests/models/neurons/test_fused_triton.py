@@ -15,7 +15,7 @@ pytest.importorskip("triton", reason="Triton is not installed (it comes with PyT
 
 from spikesight.models.neurons import fused_triton
 from spikesight.models.neurons.config import NeuronConfig
-from spikesight.models.neurons.surrogate import SURROGATES
+from spikesight.models.neurons.fused import SURROGATES
 
 OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 5))
 
@@ -23,7 +23,7 @@ OPTIONS = list(itertools.product(("subtract", "zero"), *[(False, True)] * 5))
 @pytest.mark.parametrize(("number", "options"), list(enumerate(OPTIONS)))
 def test_equals_the_plain_loop(number: int, options: tuple[str, bool, bool, bool, bool, bool]) -> None:
     """Options of reset, delay, inclusive, scale_input, detach_reset, learn_beta."""
-    surrogate = list(SURROGATES)[number // 2 % len(SURROGATES)]
+    surrogate = SURROGATES[number // 2 % len(SURROGATES)]
     config = NeuronConfig(0.75, 0.75, *options, surrogate=surrogate)  # type: ignore[arg-type]
     plain = plain_passes(config, 3, (2, 5, 7))
     with torch.no_grad():

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from spikesight.encoders.native.build import library
 from spikesight.models.checkpoint import CheckpointError, from_json
 from spikesight.models.engine.engine import Engine, engine_status
-from spikesight.models.native.build import library
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.novelty.profile import Profile, Watch, Window, compare, measure, typical
 from spikesight.models.novelty.rates import Rates, layers_to_watch

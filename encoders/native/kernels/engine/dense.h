@@ -4,84 +4,66 @@
 
 namespace {
 
-// R rows of P outputs, V vectors each. A number is a float, or a pair of bfloat16 of two neighbouring channels (then
-// `channels` counts pairs); `down` leads from the input of a row of outputs to that of the next.
-template <int R, int P, int V, typename Number>
-void dense_tile(const Number* in, int64_t row, int64_t step, int64_t down, int64_t kernel, int64_t channels, const Number* weight,
-                int64_t chunk, float* out, int64_t out_row) {
+// P outputs side by side, V vectors each. A number is a float, or a pair of bfloat16 of two neighbouring channels (then
+// `channels` counts pairs).
+template <int P, int V, typename Number>
+void dense_tile(const Number* in, int64_t row, int64_t step, int64_t kernel, int64_t channels, const Number* weight, int64_t chunk,
+                float* out) {
     constexpr int GROUPS = (P + 2) / 3;  // three neighbours share a pointer: their addresses cost nothing
-    Floats sum[R][P][V];
-#pragma GCC unroll 2
-    for (int r = 0; r < R; ++r)
+    Floats sum[P][V];
 #pragma GCC unroll 16
-        for (int p = 0; p < P; ++p)
+    for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) sum[r][p][v] = load(out + r * out_row + p * chunk + v * LANES);
+        for (int v = 0; v < V; ++v) sum[p][v] = load(out + p * chunk + v * LANES);
     for (int64_t dy = 0; dy < kernel; ++dy) {  // the channels of a row's taps lie one after the other
-        const Number* at[R][GROUPS];
-#pragma GCC unroll 2
-        for (int r = 0; r < R; ++r)
+        const Number* at[GROUPS];
 #pragma GCC unroll 8
-            for (int g = 0; g < GROUPS; ++g) at[r][g] = in + r * down + dy * row + 3 * g * step;
+        for (int g = 0; g < GROUPS; ++g) at[g] = in + dy * row + 3 * g * step;
         for (int64_t c = 0; c < kernel * channels; ++c, weight += chunk) {
             decltype(load(weight)) w[V];
 #pragma GCC unroll 4
             for (int v = 0; v < V; ++v) w[v] = load(weight + v * LANES);
-#pragma GCC unroll 2
-            for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-                for (int p = 0; p < P; ++p) {
-                    const auto x = all(at[r][p / 3][(p % 3) * step]);
+            for (int p = 0; p < P; ++p) {
+                const auto x = all(at[p / 3][(p % 3) * step]);
 #pragma GCC unroll 4
-                    for (int v = 0; v < V; ++v) sum[r][p][v] = fma_(x, w[v], sum[r][p][v]);
-                }
-#pragma GCC unroll 2
-            for (int r = 0; r < R; ++r)
+                for (int v = 0; v < V; ++v) sum[p][v] = fma_(x, w[v], sum[p][v]);
+            }
 #pragma GCC unroll 8
-                for (int g = 0; g < GROUPS; ++g) ++at[r][g];
+            for (int g = 0; g < GROUPS; ++g) ++at[g];
         }
     }
-#pragma GCC unroll 2
-    for (int r = 0; r < R; ++r)
 #pragma GCC unroll 16
-        for (int p = 0; p < P; ++p)
+    for (int p = 0; p < P; ++p)
 #pragma GCC unroll 4
-            for (int v = 0; v < V; ++v) store(out + r * out_row + p * chunk + v * LANES, sum[r][p][v]);
+        for (int v = 0; v < V; ++v) store(out + p * chunk + v * LANES, sum[p][v]);
 }
 
-template <int R, int V, int P = TILE / R, typename Number>
-void dense_row(int64_t pixels, const Number* in, int64_t row, int64_t step, int64_t down, int64_t kernel, int64_t channels,
-               const Number* weight, int64_t chunk, float* out, int64_t out_row) {
+template <int V, int P = TILE, typename Number>
+void dense_row(int64_t pixels, const Number* in, int64_t row, int64_t step, int64_t kernel, int64_t channels, const Number* weight,
+               int64_t chunk, float* out) {
     if constexpr (P >= 1) {
-        if (pixels == P) dense_tile<R, P, V, Number>(in, row, step, down, kernel, channels, weight, chunk, out, out_row);
-        else dense_row<R, V, P - 1>(pixels, in, row, step, down, kernel, channels, weight, chunk, out, out_row);
+        if (pixels == P) dense_tile<P, V, Number>(in, row, step, kernel, channels, weight, chunk, out);
+        else dense_row<V, P - 1>(pixels, in, row, step, kernel, channels, weight, chunk, out);
     }
 }
 
 template <typename Number>
 void dense(const Number* padded, int64_t pad, int64_t channels, const Buffer& b, const Convolution& conv, const Number* weight,
            int64_t chunk, const Band& band) {
-    const int64_t row = (b.width + 2 * pad) * channels, step = conv.stride * channels, down = conv.stride * row;
+    const int64_t row = (b.width + 2 * pad) * channels, step = conv.stride * channels;
     const Number* origin = padded + (pad - conv.pad) * (row + channels);
-    const int64_t tiles = (band.width + TILE - 1) / TILE, out_row = band.width * chunk;
-    const int64_t vectors = std::min<int64_t>(2, chunk / LANES);
-    const bool narrow = band.width <= TILE / 2;  // two rows together: fewer sums would wait for one another
-    for (int64_t y = band.first; y < band.last;) {
-        const int64_t rows = narrow && y + 2 <= band.last ? 2 : 1;
+    const int64_t tiles = (band.width + TILE - 1) / TILE, vectors = std::min<int64_t>(2, chunk / LANES);
+    for (int64_t y = band.first; y < band.last; ++y)
         for (int64_t t = 0; t < tiles; ++t) {
             const int64_t left = t * band.width / tiles, right = (t + 1) * band.width / tiles;
-            const Number* from = origin + y * down + left * step;
+            const Number* from = origin + y * conv.stride * row + left * step;
             float* out = band.sums + ((y - band.first) * band.width + left) * chunk;
             for (int64_t part = 0; part < chunk; part += vectors * LANES) {
-                const auto run = [&](const auto& kind) {
-                    kind(right - left, from, row, step, down, conv.kernel, channels, weight + part, chunk, out + part, out_row);
-                };
-                if (rows == 2) vectors == 2 ? run(dense_row<2, 2, TILE / 2, Number>) : run(dense_row<2, 1, TILE / 2, Number>);
-                else vectors == 2 ? run(dense_row<1, 2, TILE, Number>) : run(dense_row<1, 1, TILE, Number>);
+                const auto kind = vectors == 2 ? dense_row<2, TILE, Number> : dense_row<1, TILE, Number>;
+                kind(right - left, from, row, step, conv.kernel, channels, weight + part, chunk, out + part);
             }
         }
-        y += rows;
-    }
 }
 
 void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t number, int64_t chunk, const Band& band) {

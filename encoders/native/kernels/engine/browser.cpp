@@ -37,7 +37,7 @@ constexpr int32_t PACKET = 4096;  // most events that are pushed at once
 
 // What these begin with is read by the page.
 struct Stream {  // of events
-    uint8_t* packet;
+    SpikesightPacked* packet;
     uint8_t* around;  // the crop of a network that follows what moves, else null
     SpikesightFront front;
     SpikesightFollow follow;
@@ -45,7 +45,9 @@ struct Stream {  // of events
 
 struct Eye {  // frames to events
     float* parameters;  // levels, on, off, start
-    uint8_t *grey, *events;
+    uint8_t* grey;
+    SpikesightPacked* events;
+    uint32_t* order;
     SpikesightPixels pixels;
 };
 
@@ -91,7 +93,7 @@ EXPORTED(stream_open) Stream* stream_open(int32_t camera_width, int32_t camera_h
     const bool follows = !small_width, sums = !follows && spikesight_sums(camera_width, camera_height, small_width, small_height);
     const size_t wide = size_t(sums ? small_width : camera_width), high = size_t(sums ? small_height : camera_height);
     const size_t inputs = size_t(2) * width * height, cells = follows ? 2 * wide * high : inputs;
-    Memory<Stream> memory(SPIKESIGHT_EVENT * PACKET + inputs + 3 * cells + 8 * (wide + 2) * (high + 2));
+    Memory<Stream> memory(sizeof(SpikesightPacked) * PACKET + inputs + 3 * cells + 8 * (wide + 2) * (high + 2));
     Stream* stream = memory.made;
     if (!stream) return nullptr;
     SpikesightFront& front = stream->front;
@@ -102,7 +104,7 @@ EXPORTED(stream_open) Stream* stream_open(int32_t camera_width, int32_t camera_h
     front.shown = uint16_t(shown), front.ceiling = uint8_t(ceiling);
     front.bin_us = int64_t(bin_us), front.filter_us = int64_t(filter_us), front.from_hz = from_hz;
     front.planes = follow.planes = true;
-    memory.place(stream->packet, SPIKESIGHT_EVENT * PACKET);
+    memory.place(stream->packet, PACKET);
     memory.place(front.open, cells);
     memory.place(front.since, cells);
     if (sums) memory.place(front.level, wide * high);
@@ -126,20 +128,15 @@ EXPORTED(stream_open) Stream* stream_open(int32_t camera_width, int32_t camera_h
 
 // n events, at most PACKET, that were written to the stream's packet.
 EXPORTED(stream_push) void stream_push(Stream* stream, int32_t n) {
-    for (int32_t i = 0; i < n; ++i) {
-        const uint8_t* event = stream->packet + i * SPIKESIGHT_EVENT;
-        int64_t t;
-        uint16_t x, y;
-        memcpy(&t, event, 8), memcpy(&x, event + 8, 2), memcpy(&y, event + 10, 2);
-        spikesight_front_take(&stream->front, t, x, y, event[12] != 0);
-    }
+    for (const SpikesightPacked* event = stream->packet; event < stream->packet + n; ++event)
+        spikesight_front_take(&stream->front, event->t, event->x, event->y, event->on != 0);
 }
 
 EXPORTED(stream_reach) void stream_reach(Stream* stream, double t_us) { spikesight_front_reach(&stream->front, int64_t(t_us)); }
 
 EXPORTED(eye_open) Eye* eye_open(int32_t width, int32_t height, double leak_hz, double cutoff_hz, double silent_us) {
     const size_t size = size_t(width) * height, most = 4 * size;  // events of a frame
-    Memory<Eye> memory(4 * 256 + (1 + 3 * 4 + 2 * 4 + 8) * size + 4 * SPIKESIGHT_BUCKETS + (2 * 4 + SPIKESIGHT_EVENT) * most);
+    Memory<Eye> memory(4 * 256 + (1 + 3 * 4 + 2 * 4 + 8) * size + (3 * 4 + sizeof(SpikesightPacked)) * most);
     Eye* eye = memory.made;
     if (!eye) return nullptr;
     SpikesightPixels& pixels = eye->pixels;
@@ -152,8 +149,8 @@ EXPORTED(eye_open) Eye* eye_open(int32_t width, int32_t height, double leak_hz, 
     memory.place(pixels.free_us, size);
     memory.place(pixels.offsets, most);
     memory.place(pixels.words, most);
-    memory.place(pixels.starts, SPIKESIGHT_BUCKETS);
-    memory.place(eye->events, SPIKESIGHT_EVENT * most);
+    memory.place(eye->order, most);
+    memory.place(eye->events, most);
     pixels.levels = eye->parameters;
     pixels.on = pixels.levels + 256, pixels.off = pixels.on + size, pixels.start = pixels.off + size;
     return eye;
@@ -166,7 +163,7 @@ EXPORTED(eye_push) int32_t eye_push(Eye* eye, double t_us) {
     SpikesightPixels& pixels = eye->pixels;
     const int64_t began_us = pixels.t_us;
     const uint32_t n = spikesight_pixels_take(&pixels, eye->grey, int64_t(t_us));
-    if (n) spikesight_sorted(pixels.offsets, pixels.words, n, began_us, uint32_t(pixels.t_us - began_us), pixels.starts, eye->events);
+    if (n) spikesight_sorted(pixels.offsets, pixels.words, n, began_us, eye->order, eye->events);
     return int32_t(n);
 }
 

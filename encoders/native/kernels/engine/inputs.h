@@ -45,15 +45,6 @@ auto typed(const Buffer& b, const char* data, const F& f) {
     return f(reinterpret_cast<const uint8_t*>(data));
 }
 
-template <typename T>
-float as_float(T x) { return float(x); }
-inline float as_float(uint16_t bfloat16) {
-    const uint32_t bits = uint32_t(bfloat16) << 16;
-    float x;
-    memcpy(&x, &bits, 4);
-    return x;
-}
-
 inline Floats load_as_floats(const float* p) { return load(p); }
 inline Floats load_as_floats(const uint8_t* p) { return load_bytes(p); }
 
@@ -141,11 +132,6 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
 #endif
     }
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-    if constexpr (sizeof(T) == 2)
-        for (; i + 16 <= channels; i += 16) {
-            __m256i v = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p + i));
-            out = list_lanes(_mm256_test_epi16_mask(v, v), i, out);
-        }
     if constexpr (sizeof(T) == 4)
         for (; i + 16 <= channels; i += 16)
             out = list_lanes(_mm512_cmp_ps_mask(_mm512_loadu_ps(p + i), _mm512_setzero_ps(), _CMP_NEQ_UQ), i, out);
@@ -155,35 +141,12 @@ uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
     return out;
 }
 
-// Which of eight bytes are set, as bits.
-inline uint64_t set_bytes(const void* p) { return (marks(p) >> 7) * 0x0102040810204080ULL >> 56; }
-
-struct Four {  // pixels of two channels, by which of their eight bytes are set
-    uint8_t before[256][4], channel[256][8], count[256];
-    constexpr Four() : before{}, channel{}, count{} {
-        for (int set = 0; set < 256; ++set)
-            for (int i = 0; i < 8; ++i) {
-                if (i % 2 == 0) before[set][i / 2] = count[set];
-                if (set >> i & 1) channel[set][count[set]++] = uint8_t(i & 1);
-            }
-    }
-};
-constexpr Four FOUR;
-
-// The lists of a frame of two channels, as events have; four pixels at a time, without a branch on what is set.
-inline uint16_t* list_pairs(const uint8_t* data, int64_t pixels, uint32_t* start, uint16_t* index) {
-    uint16_t* end = index;
-    int64_t p = 0;
-    for (; p + 4 <= pixels; p += 4) {
-        const uint64_t set = set_bytes(data + 2 * p);
-        for (int i = 0; i < 4; ++i) start[p + i] = uint32_t(end - index) + FOUR.before[set][i];
-        for (int i = 0; i < 8; ++i) end[i] = FOUR.channel[set][i];
-        end += FOUR.count[set];
-    }
-    for (; p < pixels; ++p) {
+// The lists of a frame of two channels, as events have, without a branch on what is set.
+inline uint16_t* list_pairs(const uint8_t* data, int64_t pixels, uint32_t* start, uint16_t* end) {
+    const uint16_t* index = end;
+    for (int64_t p = 0; p < pixels; ++p) {
         start[p] = uint32_t(end - index);
-        for (uint16_t c = 0; c < 2; ++c)
-            if (data[2 * p + c]) *end++ = c;
+        for (uint16_t c = 0; c < 2; ++c) *end = c, end += data[2 * p + c] != 0;
     }
     return end;
 }
@@ -226,7 +189,7 @@ void list_frame(const T* data, const Buffer& b, char* memory, Input& out) {
     bool ones = true;
     for (int64_t p = 0; p < pixels; ++p)
         for (uint32_t i = start[p]; i < start[p + 1]; ++i) {
-            value[i] = as_float(data[p * b.channels + index[i]]);
+            value[i] = float(data[p * b.channels + index[i]]);
             ones &= value[i] == 1.0f;
         }
     out.value = value, out.binary = ones;

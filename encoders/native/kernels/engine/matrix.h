@@ -46,21 +46,15 @@ void matrix_block(const uint16_t* in, int64_t row, int64_t step, int64_t kernel,
             const uint16_t* at = in + dy * row + dx * channels;
             for (int64_t c = 0; c < channels; c += MATRIX_INPUTS, weight += MATRIX_INPUTS / 2 * MATRIX_OUTPUTS) {
                 _tile_loadd(4, at + c, step * 2);
-                if constexpr (TWO) {
-                    _tile_loadd(5, at + c + 16 * step, step * 2);
-                }
+                if constexpr (TWO) _tile_loadd(5, at + c + 16 * step, step * 2);
 #pragma GCC unroll 3
                 for (int i = 0; i < PARTS; ++i) {
                     _tile_loadd(6, weight + i * part, MATRIX_OUTPUTS * 4);
                     _tile_dpbf16ps(0, 4, 6);
-                    if constexpr (TWO) {
-                    _tile_dpbf16ps(2, 5, 6);
-                }
+                    if constexpr (TWO) _tile_dpbf16ps(2, 5, 6);
                     _tile_loadd(7, weight + i * part + 16, MATRIX_OUTPUTS * 4);
                     _tile_dpbf16ps(1, 4, 7);
-                    if constexpr (TWO) {
-                    _tile_dpbf16ps(3, 5, 7);
-                }
+                    if constexpr (TWO) _tile_dpbf16ps(3, 5, 7);
                 }
             }
         }

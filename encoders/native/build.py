@@ -1,10 +1,10 @@
 """Find or compile the native kernels and load them with ctypes.
 
 A wheel contains a library for each instruction set. A checkout, or a system without a wheel, compiles one at first use
-with the machine's compiler or the package ziglang's, and keeps it in a per-user folder. Without kernels, `library`
-returns None and callers use a slower Python path. Environment: `SPIKESIGHT_NATIVE=0` disables the kernels,
-`SPIKESIGHT_NATIVE=compile` compiles even if the wheel has a library, `SPIKESIGHT_ISA=avx2` chooses an instruction set,
-`SPIKESIGHT_CACHE` the folder, `CXX` the compiler.
+with the machine's compiler or the package ziglang's, and keeps it in a per-user folder. Events cannot be read, filtered
+or binned without it (`call`); networks can (`library` returns None), more slowly. Environment: `SPIKESIGHT_NATIVE=0`
+leaves networks to PyTorch, `SPIKESIGHT_NATIVE=compile` compiles even if the wheel has a library, `SPIKESIGHT_ISA=avx2`
+chooses an instruction set, `SPIKESIGHT_CACHE` the folder, `CXX` the compiler.
 """
 
 import ctypes
@@ -15,9 +15,12 @@ import tempfile
 from functools import cache
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from spikesight.models.native.targets import (
+import numpy as np
+from numpy.typing import NDArray
+
+from spikesight.encoders.native.targets import (
     PREBUILT,
     compile_library,
     compiler_name,
@@ -29,8 +32,25 @@ from spikesight.models.native.targets import (
 )
 
 NUMBER, POINTER, REAL = ctypes.c_int64, ctypes.c_void_p, ctypes.c_double  # field types of the native structures
+ANY = ctypes.c_char * 0
+KINDS = {"i": NUMBER, "a": POINTER, "f": REAL}
+CALLED = {
+    "events_bins": "aiiiafaiiai",
+    "events_faults": "aiii",
+    "events_sorted": "aaiiaa",
+    "front_begin": "aiiiiifaa",
+    "front_bytes": "",
+    "front_pass": "aaia",
+    "pixels_frame": "aiiiiaaaaaaffiiiiaaa",
+    "words_decoded": "iaaiaia",
+}
+"""The functions of kernels/encoders.cpp, and what they take: integers, arrays, reals."""
 log = logging.getLogger("spikesight")
 _turn = Lock()  # models load in several threads; only the first compiles
+
+
+class NoKernelsError(OSError):
+    """There is no compiled library, and none can be made; the message says why."""
 
 
 class Build(NamedTuple):
@@ -52,14 +72,26 @@ def cache_folder() -> Path:
     return folder
 
 
+def own_temporary_folder() -> Path:
+    """Return a folder among the temporary files for all of a user's processes, which only this user can write to.
+
+    Raises OSError if it cannot be made, or belongs to somebody else.
+    """
+    user = getattr(os, "getuid", lambda: 0)()
+    folder = Path(tempfile.gettempdir()) / f"spikesight-compiled-{user}"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    there = folder.lstat()
+    if folder.is_symlink() or there.st_uid != user or there.st_mode & 0o022:
+        raise OSError(f"{folder} belongs to somebody else")
+    return folder
+
+
 def compile_kernels(isa: str, compiler: tuple[str, ...]) -> Path:
     """Return the path of the library for `isa`, compiled unless the cache has it. Raises OSError with the reason."""
     version = subprocess.run([*compiler, "--version"], capture_output=True, text=True, timeout=60).stdout
     try:
         folder = cache_folder()
     except OSError:
-        from spikesight.encoders.kernels.loop import own_temporary_folder  # late: it imports numba
-
         folder = own_temporary_folder()
     target = folder / f"kernels-{isa}-{fingerprint(compiler, version, this_system(), isas()[isa])}.so"
     with _turn:
@@ -97,10 +129,8 @@ def brought(isa: str) -> Build | None:
 
 
 @cache
-def build() -> Build:
+def load() -> Build:
     """Find or compile the kernels and load them, once a process; a failure is told in the result's `reason`."""
-    if os.environ.get("SPIKESIGHT_NATIVE") == "0":
-        return Build(None, "none", "switched off by SPIKESIGHT_NATIVE=0")
     have = supported_isas()
     isa = os.environ.get("SPIKESIGHT_ISA") or have[0]
     if isa not in have:
@@ -111,9 +141,43 @@ def build() -> Build:
         return Build(None, "none", str(error))
 
 
+@cache
+def build() -> Build:
+    """Return what runs networks: the kernels, unless SPIKESIGHT_NATIVE=0 leaves them to PyTorch."""
+    if os.environ.get("SPIKESIGHT_NATIVE") == "0":
+        return Build(None, "none", "switched off by SPIKESIGHT_NATIVE=0")
+    return load()
+
+
 def library() -> ctypes.CDLL | None:
-    """Return the loaded kernels; None if they are disabled, or could not be found or compiled."""
+    """Return the kernels that run networks; None if they are switched off, or could not be found or compiled."""
     return build().library
+
+
+@cache
+def function(name: str) -> Any:
+    """Return a function of kernels/encoders.cpp. Arrays go by `address`: they are contiguous, and of the size and type
+    that the function takes, which the caller sees to. Raises NoKernelsError if there are no kernels.
+    """
+    made = load()
+    if made.library is None:
+        raise NoKernelsError(f"events are handled by compiled kernels, and there are none: {made.reason}")
+    function = getattr(made.library, name)
+    function.argtypes, function.restype = [KINDS[kind] for kind in CALLED[name]], NUMBER
+    return function
+
+
+def call(name: str, *given: NDArray[Any] | float | None) -> int:
+    """Call a `function` with arrays and numbers."""
+    return function(name)(*[address(one) if isinstance(one, np.ndarray) else one for one in given])
+
+
+def address(array: NDArray[Any]) -> Any:
+    """Return where an array begins, for `function`."""
+    try:
+        return ANY.from_buffer(array)  # quicker than to ask NumPy
+    except (TypeError, ValueError):  # it is read-only
+        return array.ctypes.data
 
 
 def _declare(lib: ctypes.CDLL) -> ctypes.CDLL:

@@ -7,34 +7,43 @@ namespace {
 
 enum Kind { LIF, CLIF, PSN, PACED };
 
-// BOUNDED keeps the membrane after a step in [low, high].
-template <bool DELAY, bool ZERO, bool INCLUSIVE, bool BOUNDED = false>
-int64_t fire(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
-    const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain));
-    const Floats limit = all(float(layer.limit)), low = all(float(layer.low)), high = all(float(layer.high));
+// How many of a band's neurons fire: step(at, sum, c) moves those from `at` on, of channels first + c on, and says which.
+template <typename Step>
+int64_t each(const Layer& layer, const float* sums, uint8_t* out, int64_t pixels, int64_t first, const Step& step) {
     const int64_t chunk = layer.chunk, channels = layer.channels;
     Ints count{};
     for (int64_t p = 0; p < pixels; ++p)
         for (int64_t c = 0; c < chunk; c += LANES) {
             const int64_t at = p * channels + first + c;
-            Floats v = load(before + at), u, current = load(sums + p * chunk + c) * gain;
-            if constexpr (DELAY) {
-                Ints fired = INCLUSIVE ? v >= limit : v > limit;
-                u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
-            } else {
-                u = beta * v + current;
-            }
-            Ints spike = INCLUSIVE ? u >= limit : u > limit;
-            if constexpr (!DELAY) u = ZERO ? masked(~spike, u) : u - masked(spike, theta);
-            if constexpr (BOUNDED) {
-                u = u > low ? u : low;
-                u = u < high ? u : high;
-            }
-            store(after + at, u);
+            const Ints spike = step(at, load(sums + p * chunk + c), c);
             store_bytes(out + at, spike & 1);
             count -= spike;
         }
     return total(count);
+}
+
+// BOUNDED keeps the membrane after a step in [low, high].
+template <bool DELAY, bool ZERO, bool INCLUSIVE, bool BOUNDED = false>
+int64_t fire(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
+    const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain));
+    const Floats limit = all(float(layer.limit)), low = all(float(layer.low)), high = all(float(layer.high));
+    return each(layer, sums, out, pixels, first, [&](int64_t at, Floats sum, int64_t) {
+        Floats v = load(before + at), u, current = sum * gain;
+        if constexpr (DELAY) {
+            Ints fired = INCLUSIVE ? v >= limit : v > limit;
+            u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
+        } else {
+            u = beta * v + current;
+        }
+        Ints spike = INCLUSIVE ? u >= limit : u > limit;
+        if constexpr (!DELAY) u = ZERO ? masked(~spike, u) : u - masked(spike, theta);
+        if constexpr (BOUNDED) {
+            u = u > low ? u : low;
+            u = u < high ? u : high;
+        }
+        store(after + at, u);
+        return spike;
+    });
 }
 
 // LIF at another pace than the trained one (models/neurons/pace.py): the state is the memory, to which the current adds.
@@ -42,18 +51,12 @@ template <bool INCLUSIVE>
 int64_t fire_paced(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
     const Floats keep = all(float(layer.beta)), back = all(float(layer.theta)), charge = all(float(layer.charge));
     const Floats limit = all(float(layer.limit)), gain = all(float(layer.gain));
-    const int64_t chunk = layer.chunk, channels = layer.channels;
-    Ints count{};
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < chunk; c += LANES) {
-            const int64_t at = p * channels + first + c;
-            const Floats w = load(before + at), current = load(sums + p * chunk + c) * gain;
-            const Ints spike = INCLUSIVE ? w + current >= limit : w + current > limit;
-            store(after + at, keep * w + (charge * current - masked(spike, back)));
-            store_bytes(out + at, spike & 1);
-            count -= spike;
-        }
-    return total(count);
+    return each(layer, sums, out, pixels, first, [&](int64_t at, Floats sum, int64_t) {
+        const Floats w = load(before + at), current = sum * gain;
+        const Ints spike = INCLUSIVE ? w + current >= limit : w + current > limit;
+        store(after + at, keep * w + (charge * current - masked(spike, back)));
+        return spike;
+    });
 }
 
 // 1 / (1 + e^-x), to two units in the last place.
@@ -73,20 +76,15 @@ inline Floats sigmoid(Floats x) {
 template <bool INCLUSIVE>
 int64_t fire_clif(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
     const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain)), rest = all(float(1 - layer.beta));
-    const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels;
-    Ints count{};
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < chunk; c += LANES) {
-            const int64_t at = p * channels + first + c;
-            const Floats u = beta * load(before + at) + load(sums + p * chunk + c) * gain;
-            const Ints spike = INCLUSIVE ? u >= theta : u > theta;
-            const Floats m = load(before + part + at) * sigmoid(rest * u) + masked(spike, all(1.0f));
-            store(after + at, u - masked(spike, theta + sigmoid(m)));
-            store(after + part + at, m);
-            store_bytes(out + at, spike & 1);
-            count -= spike;
-        }
-    return total(count);
+    const int64_t part = layer.height * layer.width * layer.channels;
+    return each(layer, sums, out, pixels, first, [&](int64_t at, Floats sum, int64_t) {
+        const Floats u = beta * load(before + at) + sum * gain;
+        const Ints spike = INCLUSIVE ? u >= theta : u > theta;
+        const Floats m = load(before + part + at) * sigmoid(rest * u) + masked(spike, all(1.0f));
+        store(after + at, u - masked(spike, theta + sigmoid(m)));
+        store(after + part + at, m);
+        return spike;
+    });
 }
 
 // Which lanes are of so many channels: those of the padding stay silent, also where neurons may fire at 0.
@@ -99,22 +97,15 @@ inline Ints within(int64_t channels) {
 
 // Sliding PSN: a filter of the last inputs; the state holds those before this one, the newest first.
 int64_t fire_psn(const Layer& layer, const float* sums, const float* before, float* after, uint8_t* out, int64_t pixels, int64_t first) {
-    const int64_t chunk = layer.chunk, channels = layer.channels, part = layer.height * layer.width * channels, taps = layer.taps;
+    const int64_t part = layer.height * layer.width * layer.channels, taps = layer.taps;
     const int64_t left = layer.main.fan_out - first;  // of the network's channels
-    Ints count{};
-    for (int64_t p = 0; p < pixels; ++p)
-        for (int64_t c = 0; c < chunk; c += LANES) {
-            const int64_t at = p * channels + first + c;
-            const Floats x = load(sums + p * chunk + c);
-            Floats y = all(layer.weight[taps]) + layer.weight[0] * x;
-            for (int64_t i = 1; i < taps; ++i) y += layer.weight[i] * load(before + (i - 1) * part + at);
-            for (int64_t i = taps - 2; i > 0; --i) store(after + i * part + at, load(before + (i - 1) * part + at));
-            store(after + at, x);
-            const Ints spike = (y >= Floats{}) & within(left - c);
-            store_bytes(out + at, spike & 1);
-            count -= spike;
-        }
-    return total(count);
+    return each(layer, sums, out, pixels, first, [&](int64_t at, Floats sum, int64_t c) {
+        Floats y = all(layer.weight[taps]) + layer.weight[0] * sum;
+        for (int64_t i = 1; i < taps; ++i) y += layer.weight[i] * load(before + (i - 1) * part + at);
+        for (int64_t i = taps - 2; i > 0; --i) store(after + i * part + at, load(before + (i - 1) * part + at));
+        store(after + at, sum);
+        return (y >= Floats{}) & within(left - c);
+    });
 }
 
 using Fire = int64_t (*)(const Layer&, const float*, const float*, float*, uint8_t*, int64_t, int64_t);

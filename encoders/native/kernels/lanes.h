@@ -80,21 +80,6 @@ static inline Floats fma_(Floats a, Floats b, Floats c) {  // rounded once, but 
 #endif
 }
 
-static inline void stream(float* p, Floats v) {  // past the caches; p aligned to the vector
-#if defined(__AVX512F__)
-    _mm512_stream_ps(p, (__m512)v);
-#elif defined(__AVX2__)
-    _mm256_stream_ps(p, (__m256)v);
-#else
-    store(p, v);
-#endif
-}
-static inline void streamed() {  // after the last `stream`
-#if defined(__AVX2__) || defined(__AVX512F__)
-    _mm_sfence();
-#endif
-}
-
 #if defined(__AVX512BF16__)
 constexpr bool HAS_PAIRS = true;
 static inline Ints load(const uint32_t* p) {

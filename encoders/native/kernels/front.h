@@ -30,7 +30,8 @@ typedef struct {
 } SpikesightBin;
 
 typedef struct { /* the central `crop` of a side's lines, brought to `target` lines */
-    int32_t margin, crop, target;
+    int32_t margin, crop, target, least; /* least: how few lines go to one */
+    uint64_t inverse;                    /* 2^40 / crop, since division is slow */
 } SpikesightLines;
 
 typedef struct {
@@ -65,14 +66,16 @@ static inline SpikesightLines spikesight_lines_of(int32_t side, int32_t other, i
     lines.crop = crop > 1 ? crop : 1;
     lines.margin = (side - lines.crop) / 2;
     lines.target = target;
+    lines.least = lines.crop / target;
+    lines.inverse = ((uint64_t)1 << 40) / (uint32_t)lines.crop + 1;
     return lines;
 }
 
 /* Where line i goes; -1 outside. */
 static inline int32_t spikesight_line(const SpikesightLines *lines, int32_t i) {
     const int32_t at = i - lines->margin;
-    if (at < 0 || at >= lines->crop) return -1;
-    return lines->crop == lines->target ? at : at * lines->target / lines->crop;
+    if ((uint32_t)at >= (uint32_t)lines->crop) return -1;
+    return (int32_t)(((uint64_t)(at * lines->target) * lines->inverse) >> 40);
 }
 
 /* How many lines go to line i. */
@@ -167,8 +170,9 @@ static inline bool spikesight_front_sum(SpikesightFront *f, int32_t *x, int32_t 
     *y = spikesight_line(&f->sum_rows, *y);
     if (*x < 0 || *y < 0) return false;
     int32_t *level = f->level + *y * f->seen_width + *x;
-    *level += on ? 1 : -1;
-    if ((on ? *level : -*level) < spikesight_lines_to(&f->sum_columns, *x) * spikesight_lines_to(&f->sum_rows, *y)) return false;
+    const int32_t sign = on ? 1 : -1, size = sign * *level + 1;
+    *level += sign;
+    if (size < f->sum_columns.least * f->sum_rows.least || size < spikesight_lines_to(&f->sum_columns, *x) * spikesight_lines_to(&f->sum_rows, *y)) return false;
     *level = 0;
     return true;
 }
@@ -184,6 +188,14 @@ static inline void spikesight_front_rate(SpikesightFront *f, int64_t t) {
     f->interval = (t / SPIKESIGHT_GATE_US - (t % SPIKESIGHT_GATE_US < 0)) * SPIKESIGHT_GATE_US;
 }
 
+/* How many of a pixel and the eight around it had an event at or after a time. */
+static inline int32_t spikesight_active(const int64_t *at, int32_t row, int64_t since_us) {
+    int32_t active = 0;
+    for (const int64_t *one = at - row - 1; one <= at + row - 1; one += row)
+        active += (one[0] >= since_us) + (one[1] >= since_us) + (one[2] >= since_us);
+    return active;
+}
+
 /* Whether an event passes the noise filter: by the rate of lone events, with none of the eight pixels around active
  * lately, all pass, or those that are not lone, or those with NEEDED such pixels in WIDE times the time. */
 static inline bool spikesight_front_passes(SpikesightFront *f, int64_t t, int32_t x, int32_t y) {
@@ -194,16 +206,13 @@ static inline bool spikesight_front_passes(SpikesightFront *f, int64_t t, int32_
         for (int32_t i = 0; i < (f->seen_height + 2) * row; ++i) f->fired[i] = SPIKESIGHT_NEVER_US;
     f->filtering = true;
     f->filtered = t;
-    int32_t some = 0, near = 0;
-    for (int32_t beside = -1; beside <= 1; ++beside)
-        for (const int64_t *one = at + beside * row - 1; one <= at + beside * row + 1; ++one) {
-            if (one == at) continue;
-            some += t - *one <= f->filter_us;
-            near += t - *one <= SPIKESIGHT_WIDE * f->filter_us;
-        }
+    *at = SPIKESIGHT_NEVER_US; /* its own events do not count */
+    const int32_t some = spikesight_active(at, row, t - f->filter_us);
+    const bool strict = f->rated && f->rate_hz > SPIKESIGHT_STRICT_HZ;
+    const int32_t near = strict ? spikesight_active(at, row, t - SPIKESIGHT_WIDE * f->filter_us) : 0;
     *at = t;
     f->lone += !some;
-    if (f->rated && f->rate_hz > SPIKESIGHT_STRICT_HZ) return near >= SPIKESIGHT_NEEDED;
+    if (strict) return near >= SPIKESIGHT_NEEDED;
     return some || (f->rated && f->rate_hz <= f->from_hz);
 }
 

@@ -16,9 +16,9 @@ struct Neurons {
     int64_t steps, count;                            // T, M
     int64_t delay, zero, inclusive, detach;
     int64_t learns, scaled;  // beta has a gradient; the input gain is 1 - beta
-    int64_t surrogate;                               // in the order of models/neurons/surrogate.py
+    int64_t surrogate;                               // in the order of models/neurons/fused.py
     double beta, theta, gain, slope;
-    int64_t threads, stream;  // stream: write past the caches
+    int64_t threads;
 };
 }
 
@@ -40,8 +40,8 @@ inline Floats load_some(const float* p, int64_t n) {
     memcpy(&v, p, n * 4);
     return v;
 }
-inline void store_some(float* p, Floats v, int64_t n, bool past) {
-    if (n >= LANES) past ? stream(p, v) : store(p, v);
+inline void store_some(float* p, Floats v, int64_t n) {
+    if (n >= LANES) store(p, v);
     else memcpy(p, &v, n * 4);
 }
 
@@ -64,7 +64,6 @@ template <bool DELAY, bool ZERO, bool INCLUSIVE>
 void forward(const Neurons& n, const float* x, const float* before, float* spikes, float* after) {
     const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain)), one = all(1.0f);
     const int64_t blocks = (n.count + FORWARD_BLOCK - 1) / FORWARD_BLOCK;
-    const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(spikes) % (LANES * 4) == 0;
     share(blocks, std::clamp<int64_t>(n.threads, 1, blocks), [&](int64_t, int64_t begin, int64_t end) {
         alignas(64) float v[FORWARD_BLOCK];
         for (int64_t b = begin; b < end; ++b) {
@@ -80,24 +79,12 @@ void forward(const Neurons& n, const float* x, const float* before, float* spike
                     Ints spike;
                     advance<DELAY, ZERO, INCLUSIVE>(load_some(from + i, size - i), state, u, spike, beta, theta, gain);
                     store(v + i, state);
-                    store_some(to + i, masked(spike, one), size - i, past);
+                    store_some(to + i, masked(spike, one), size - i);
                 }
             }
-            for (int64_t i = 0; i < size; i += LANES) store_some(after + at + i, load(v + i), size - i, false);
+            for (int64_t i = 0; i < size; i += LANES) store_some(after + at + i, load(v + i), size - i);
         }
-        streamed();
     });
-}
-
-// exp(-x) for x >= 0, to 2e-7 of itself; 0 beyond 87.
-inline Floats decay(Floats x) {
-    x = -(x < 87.0f ? x : all(87.0f));
-    const Ints n = __builtin_convertvector(x * 1.44269504f - 0.5f, Ints);
-    const Floats whole = __builtin_convertvector(n, Floats);
-    const Floats r = x - whole * 0.693359375f + whole * 2.12194440e-4f;
-    Floats p = all(1.3888889e-3f);
-    for (float c : {8.3333333e-3f, 4.1666667e-2f, 1.6666667e-1f, 0.5f, 1.0f, 1.0f}) p = p * r + c;
-    return p * (Floats)((n + 127) << 23);
 }
 
 inline Floats reciprocal(Floats x) {  // to the last bit or two; 1e-30 for all beyond 1e30
@@ -120,10 +107,7 @@ inline Floats derivative(Floats u, float slope) {
     } else if constexpr (KIND == 1) {  // fast sigmoid
         const Floats q = 1.0f + slope * a;
         return reciprocal(q * q);
-    } else if constexpr (KIND == 2) {  // sigmoid
-        const Floats e = decay(slope * a), q = 1.0f + e;
-        return slope * e * reciprocal(q * q);
-    } else if constexpr (KIND == 3) {  // triangular
+    } else if constexpr (KIND == 2) {  // triangular
         const Floats rest = slope - a;
         return masked(rest > 0.0f, rest) * (1.0f / (slope * slope));
     } else {  // rectangular
@@ -139,7 +123,6 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
     const int64_t steps = n.steps, fitting = BACKWARD_FLOATS / (steps + 1) / 128 * 128;
     const int64_t row = std::clamp<int64_t>(fitting, 128, BACKWARD_BLOCK), blocks = (n.count + row - 1) / row;
     const int64_t ring = n.learns;  // V of every step for the leak's gradient, else the last one alone
-    const bool past = n.stream && n.count % LANES == 0 && reinterpret_cast<uintptr_t>(dx) % (LANES * 4) == 0;
     std::vector<double> of_beta(blocks);  // summed in order at the end: the same for any number of threads
     share(blocks, std::clamp<int64_t>(n.threads, 1, blocks), [&](int64_t, int64_t begin, int64_t end) {
         // Row t + 1 holds step t, row 0 the state before the first: potentials U, and with immediate reset V too.
@@ -196,14 +179,13 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
                     }
                     if (n.learns && n.scaled) gradient -= du * load_some(x + t * n.count + at + i, size - i);
                     store(carry + i, to_old);
-                    store_some(dx + t * n.count + at + i, du * gain, size - i, past);
+                    store_some(dx + t * n.count + at + i, du * gain, size - i);
                 }
             }
             of_beta[b] = total(gradient);
             if (dbefore)
-                for (int64_t i = 0; i < size; i += LANES) store_some(dbefore + at + i, load(carry + i), size - i, false);
+                for (int64_t i = 0; i < size; i += LANES) store_some(dbefore + at + i, load(carry + i), size - i);
         }
-        streamed();
     });
     double sum = 0;
     for (double part : of_beta) sum += part;
@@ -212,8 +194,8 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
 
 using Backward = double (*)(const Neurons&, const float*, const float*, const float*, const float*, float*, float*);
 template <bool DELAY, bool ZERO, bool DETACH>
-constexpr Backward OF_KIND[5] = {backward<DELAY, ZERO, DETACH, 0>, backward<DELAY, ZERO, DETACH, 1>, backward<DELAY, ZERO, DETACH, 2>,
-                                 backward<DELAY, ZERO, DETACH, 3>, backward<DELAY, ZERO, DETACH, 4>};
+constexpr Backward OF_KIND[4] = {backward<DELAY, ZERO, DETACH, 0>, backward<DELAY, ZERO, DETACH, 1>, backward<DELAY, ZERO, DETACH, 2>,
+                                 backward<DELAY, ZERO, DETACH, 3>};
 
 }  // namespace
 

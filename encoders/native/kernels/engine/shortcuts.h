@@ -41,12 +41,6 @@ void add_before(Workspace& work, const Layer& layer, int64_t f, int64_t first, c
     typed(b, work.frame(shortcut.buffer, f), [&](const auto* data) { add_frame(b, data, layer, first, band); });
 }
 
-uint8_t shortcut_at(const Workspace& work, const Shortcut& shortcut, const uint8_t* data, int64_t y, int64_t x, int64_t c) {
-    const Buffer& b = work.buffers[shortcut.buffer];
-    const int64_t source = shortcut_channel(shortcut, c);
-    return source < 0 ? 0 : data[(y * shortcut.stride * b.width + x * shortcut.stride) * b.channels + source];
-}
-
 void add_after(Workspace& work, const Layer& layer, int64_t f) {
     const Shortcut& shortcut = layer.after;
     const Buffer& b = work.buffers[shortcut.buffer];
@@ -59,8 +53,10 @@ void add_after(Workspace& work, const Layer& layer, int64_t f) {
     }
     for (int64_t y = 0; y < layer.height; ++y)
         for (int64_t x = 0; x < layer.width; ++x)
-            for (int64_t c = 0; c < layer.channels; ++c)
-                out[(y * layer.width + x) * layer.channels + c] += shortcut_at(work, shortcut, data, y, x, c);
+            for (int64_t c = 0; c < layer.channels; ++c) {
+                const int64_t source = shortcut_channel(shortcut, c), from = (y * b.width + x) * shortcut.stride * b.channels;
+                if (source >= 0) out[(y * layer.width + x) * layer.channels + c] += data[from + source];
+            }
 }
 
 }  // namespace

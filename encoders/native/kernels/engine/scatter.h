@@ -73,62 +73,6 @@ struct Column {
     }
 };
 
-// A row's pixels whose three columns all lie in the output, three at a time: the sums of a column stay in registers from
-// the first pixel that reaches it to the last, so each is loaded and stored once in place of three times.
-// Stride 1, 3 x 3. Returns the pixels done.
-template <int NY, int CH, bool ONES>
-int64_t slide(const Input& in, const uint32_t* start, int64_t pixels, const float* weight, float* out, int64_t row) {
-    constexpr int V = vectors_of(CH, NY * 3);
-    const int64_t done = pixels - pixels % 3;
-    if (done <= 0) return 0;
-    for (int part = 0; part < CH; part += V * LANES) {
-        Floats sum[3][NY][V];  // of column c: sum[c % 3]
-        float* at = out + part;
-        const auto move = [&](int slot, int64_t column, bool in_) {
-#pragma GCC unroll 4
-            for (int y = 0; y < NY; ++y)
-#pragma GCC unroll 8
-                for (int v = 0; v < V; ++v) {
-                    float* p = at + y * row + column * CH + v * LANES;
-                    if (in_) sum[slot][y][v] = load(p);
-                    else store(p, sum[slot][y][v]);
-                }
-        };
-        const auto add = [&](int phase, int64_t x) {
-            for (uint32_t i = start[x]; i < start[x + 1]; ++i) {
-                const float* w = weight + int64_t(in.index[i]) * (9 * CH) + part;
-                Floats factor;
-                if constexpr (!ONES) factor = all(in.value[i]);
-#pragma GCC unroll 4
-                for (int y = 0; y < NY; ++y)
-#pragma GCC unroll 4
-                    for (int c = 0; c < 3; ++c)
-#pragma GCC unroll 8
-                        for (int v = 0; v < V; ++v) {
-                            Floats& to = sum[(phase + c) % 3][y][v];
-                            const Floats term = load(w - (y * 3 + c) * CH + v * LANES);
-                            if constexpr (ONES) to += term;
-                            else to = fma_(factor, term, to);
-                        }
-            }
-        };
-        move(0, 0, true), move(1, 1, true);
-        for (int64_t x = 0; x < done; x += 3) {
-            move(2, x + 2, true), add(0, x), move(0, x, false);
-            move(0, x + 3, true), add(1, x + 1), move(1, x + 1, false);
-            move(1, x + 4, true), add(2, x + 2), move(2, x + 2, false);
-        }
-        move(0, done, false), move(1, done + 1, false);
-    }
-    return done;
-}
-
-template <int CH, bool ONES, typename... Rest>
-int64_t slide_rows(int64_t rows, Rest... rest) {
-    if (rows == 1) return slide<1, CH, ONES>(rest...);
-    return rows == 2 ? slide<2, CH, ONES>(rest...) : slide<3, CH, ONES>(rest...);
-}
-
 int64_t ceil_div(int64_t a, int64_t b) { return a >= 0 ? (a + b - 1) / b : -(-a / b); }
 
 struct Band {
@@ -149,15 +93,7 @@ void scatter(const Input& in, const Buffer& b, int64_t pad, const float* weight,
         const int64_t dy = y + pad - top * S;
         const uint32_t* start = in.start + y * b.width;
         float* sums = band.sums + (top - band.first) * row;
-        const int64_t inner = std::max<int64_t>(2 - pad, 0);  // the first pixel with three columns, where K is 3
-        const bool crowded = K == 3 && S == 1 && int64_t(start[b.width] - start[0]) > b.width / 2;
         for (int64_t x = 0; x < b.width; ++x) {
-            if constexpr (K == 3 && S == 1)
-                if (crowded && x == inner) {
-                    const int64_t left = x + pad - 2, pixels = std::min(b.width, band.width - pad) - x;
-                    x += slide_rows<CH, ONES>(rows, in, start + x, pixels, weight + (dy * 3 + 2) * CH, sums + left * CH, row);
-                    if (x == b.width) break;
-                }
             const int64_t n = start[x + 1] - start[x];
             if (!n) continue;
             const int64_t left = std::max<int64_t>(ceil_div(x + pad - K + 1, S), 0);
