@@ -6,13 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from benchmarks.compare.comparison import CompareConfig, Comparison
 from benchmarks.compare.report import write_report
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
-from spikesight.training.conversion import accuracy, hits, pictures_of, prepare
+from spikesight.training.conversion import pictures_of, prepare
 from spikesight.training.data import load_data
 from tests.support.inputs.data_sets import write_idx, write_stripes
 
@@ -60,16 +59,6 @@ def test_pixels_are_normalised_by_channel() -> None:
     made = prepare(images, (0.0, 0.1, 0.5), (1.0, 0.5, 0.25))
     assert made.dtype == torch.float32
     assert made.flatten().tolist() == pytest.approx([0.0, 0.2, 2.0])
-
-
-@pytest.mark.parametrize("batch", [2, 3, 256])
-def test_hits_are_images_whose_largest_logit_is_their_label(batch: int) -> None:
-    network = nn.Sequential(nn.Flatten(), nn.Dropout(0.9)).train()
-    x = torch.eye(3)[[0, 1, 2, 0, 1]].view(5, 3, 1, 1)
-    labels = np.array([0, 1, 0, 0, 2])
-    assert hits(network, x, labels, batch).tolist() == [True, True, False, True, False]
-    assert accuracy(network, x, labels, batch) == pytest.approx(60.0)
-    assert not network.training
 
 
 def test_the_pictures_are_those_of_the_training(tmp_path: Path) -> None:

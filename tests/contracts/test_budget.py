@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
-    "product": 22_500,
+    "product": 22_010,
     "page, C, C++": 8_740,
     "tests": 21_000,
-    "words": 28_360,
+    "words": 28_350,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 

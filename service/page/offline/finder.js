@@ -7,6 +7,8 @@ function softmax(logits) {
 }
 
 const STILL = [0, 0, 0, 0];
+const least = (all, of) => all.reduce((best, one) => (of(one) < of(best) ? one : best), all[0]);
+const unlike = (a, b) => a.reduce((sum, value, k) => sum + Math.abs(value - b[k]), 0);
 const rounded = (value) => Math.round(100 * value) / 100;
 const thing = (id, at, boxes) => ({ id, at, box: boxes[at], kind: 0, found: 1, missed: 0, hidden: false, speed: STILL });
 
@@ -32,7 +34,7 @@ class Finder {
     const likely = sure.map((of, at) => ({ at, box: boxes[at], sure: of })).filter((one) => one.sure > rules.goes_on);
     const found = distinct(likely, rules).map(({ at }) => at);
     this.follow(found, sure, answers, x.some(Boolean));
-    const held = this.things.filter((one) => this.held(one)), shown = held.length ? held : [thing(0, found[0] ?? sure.indexOf(Math.max(...sure)), boxes)];
+    const held = this.things.filter(({ missed }) => missed <= rules.lasts), shown = held.length ? held : [thing(0, found[0] ?? sure.indexOf(Math.max(...sure)), boxes)];
     return shown.map(({ id, at, box, speed, hidden }) => ({
       id, box: box.map((value, k) => rounded(value + rules.late * speed[k])), logits: own[at], lit: hidden ? 0 : this.lit(x, at),
     }));
@@ -45,33 +47,27 @@ class Finder {
     return { sure, kind: shares.indexOf(sure) };
   }
 
-  /** Whether a thing counts as seen. */
-  held({ missed }) {
-    return missed <= this.rules.lasts;
-  }
-
-  /** Move the things to where they are found, begin new ones and forget what is gone: frames are moved, so what is there sends events.
-   *  frame: whether one came. */
+  /** Move the things to where they are found, begin new ones and forget what is gone. frame: whether one came, moved, so what is there sends events. */
   follow(found, sure, answers, frame) {
-    const { begins, most, lasts, returns, follows, turns, same: [near] } = this.rules, left = new Set(this.things);
+    const { begins, most, lasts, returns, follows, turns, same: [near] } = this.rules, left = new Set(this.things), held = ({ missed }) => missed <= lasts;
     for (const one of left) one.box = one.box.map((value, k) => value + one.speed[k]);
     for (const at of found) {
       const box = this.between(sure, at), { kind } = answers[at], away = (one) => this.distance(one.box, box);
-      const maybe = (one) => (this.held(one) || one.kind === kind) && away(one) < near * Math.max(1, one.missed / lasts);
-      const [nearest] = [...left].filter(maybe).sort((a, b) => away(a) - away(b));
+      const maybe = (one) => (held(one) || one.kind === kind) && away(one) < near * Math.max(1, one.missed / lasts);
+      const nearest = least([...left].filter(maybe), away);
       left.delete(nearest);
       if (nearest) {
         const way = box.map((value, k) => value - nearest.box[k]), count = nearest.found + 1;
         const speed = nearest.speed.map((value, k) => value + (k < 2 ? Math.max(turns, 1 / (count + 2)) * (way[k] + way[k + 2] / 2) : 0));
-        Object.assign(nearest, { at, kind, speed, found: count, missed: 0, hidden: false });
-        nearest.box = nearest.box.map((value, k) => value + Math.max(follows, 1 / count) * way[k]);
-      } else if (sure[at] > begins && this.things.filter((one) => this.held(one)).length < most) {
+        const there = nearest.box.map((value, k) => value + Math.max(follows, 1 / count) * way[k]);
+        Object.assign(nearest, { at, kind, speed, box: there, found: count, missed: 0, hidden: false });
+      } else if (sure[at] > begins && this.things.filter(held).length < most) {
         this.things.push({ ...thing(++this.issued, at, this.boxes), box, kind });
       }
     }
     for (const one of left) {
       one.hidden = this.things.some((other) => !left.has(other) && this.distance(one.box, other.box) < near);
-      if (frame || one.hidden) Object.assign(one, { missed: one.missed + 1, at: this.nearest(one.box) });
+      if (frame || one.hidden) Object.assign(one, { missed: one.missed + 1, at: this.boxes.indexOf(least(this.boxes, (box) => unlike(box, one.box))) });
       else Object.assign(one, { box: one.box.map((value, k) => value - one.speed[k]), speed: STILL }); // it holds still
     }
     this.things = this.things.filter(({ missed }) => missed <= returns);
@@ -85,12 +81,6 @@ class Finder {
     const mean = (of) => near.reduce((sum, { box, weight }) => sum + weight * of(box), 0) / near.reduce((sum, { weight }) => sum + weight, 0);
     const side = Math.exp(mean((box) => Math.log(box[2])));
     return [...[0, 1].map((axis) => mean((box) => box[axis] + box[2] / 2) - side / 2), side, side].map(rounded);
-  }
-
-  /** The place whose box is most like this one. */
-  nearest(own) {
-    const unlike = this.boxes.map((box) => box.reduce((sum, value, k) => sum + Math.abs(value - own[k]), 0));
-    return unlike.indexOf(Math.min(...unlike));
   }
 
   /** How far two boxes lie apart, by the longer of their lengths; infinite where these differ too much. */
@@ -168,7 +158,7 @@ export class Objects {
     this.spotted = new Map(read.map(({ one, of }) => [one.id, of]));
     const things = read.map(({ one, of }) => ({ ...one, ...of.read(one) }));
     const shown = distinct(things.filter(({ id, steady }) => id && isClass(steady)), rules);
-    const first = this.lead(shown), { probabilities, known, index, ...said } = first ?? surest(things);
+    const first = this.lead(shown), { probabilities, known, index, ...said } = first ?? least(things, (one) => -one.sure);
     const other = things[0].id ? "unknown" : "nothing", [label, steady] = [said.label, said.steady].map((one) => (first || !isClass(one) ? one : other));
     const objects = inReadingOrder(shown).map((one) => ({ id: one.id, box: one.box, label: one.steady, confidence: one.probabilities[one.index], known: one.known }));
     return { logits: said.logits, probabilities, known, index, label, steady, objects };
@@ -176,15 +166,11 @@ export class Objects {
 
   /** The surest thing, until another is clearly surer; undefined without any. */
   lead(shown) {
-    const best = surest(shown), held = shown.find(({ id }) => id === this.leading) ?? best;
+    const best = least(shown, (one) => -one.sure), held = shown.find(({ id }) => id === this.leading) ?? best;
     const first = best?.sure > held?.sure + this.rules.ahead ? best : held;
     this.leading = first?.id ?? this.leading;
     return first;
   }
-}
-
-function surest(things) {
-  return things.reduce((best, one) => (one.sure > best.sure ? one : best), things[0]);
 }
 
 /** Line by line, each from the left; a line holds what has its middle within the height of its topmost. */
