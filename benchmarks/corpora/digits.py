@@ -47,7 +47,7 @@ TEXTURES, TEXTURE_SIDE = 512, 96
 FAINT = 0.4  # highest threshold, by the contrast of the thing: what no pixel notices is not to be learnt
 NEIGHBOURS = 9 * 0.002  # pixels x seconds in which the filter against noise looks for another event
 BATCH = 64  # samples filmed at once
-VERSION = 3  # of the pictures; raise it when drawing them changes
+VERSION = 4  # of the pictures; raise it when drawing them changes
 COLUMNS = 80  # of a table of draws
 
 
@@ -261,7 +261,7 @@ def textures() -> NDArray[np.float32]:
 ASIDE = range(40_000, 42_000)  # images of MNIST's training part that no training shows: they calibrate prediction sets
 CHOOSING = range(42_000, 44_000)  # the same, for the validation samples
 SAMPLES, CHOSEN_BY = 1_000_000, 1_200  # training samples, of which a run sees some; made validation samples
-PRINTED, STROKED, OTHERS = 12_000, 12_000, 28_000  # pictures to draw samples from
+PRINTED, STROKED, OTHERS = 12_000, 24_000, 28_000  # pictures to draw samples from
 REAL_EVERY = 8  # of so many training samples one is a real recording
 PHOTOGRAPHED = 0.4  # share of the images
 HARD = {"letters": 2, "two digits": 3, "half digits": 2, "mirrored digits": 2, "scribbles": 2, "hands": 2}

@@ -41,7 +41,7 @@ from spikesight.training.data import load_data
 from spikesight.training.run.loop import update_average
 from spikesight.training.step.batches import carried_state, seeded
 
-LR, WARMUP, DECAY, EMA = 2e-3, 100, 0.01, 0.998
+LR, WARMUP, DECAY, EMA = 1.5e-3, 100, 0.01, 0.998
 LEAK_LR = 10  # times LR
 FINER = 8  # every so many batches are seen by a sensor of twice the resolution
 KINDS = 3  # of batches: as frames are seen, by an event camera, and where things hardly move in longer bins

@@ -30,7 +30,7 @@ NONE, OTHER, IGNORED = 10, 11, -100  # targets; OTHER: none of the classes, but 
 SPAN, VISIBLE = 34, 15  # side of what a place sees; cells of it that must have changed lately, or it tells nothing
 MOTIONS = {"saccades": 0.2, "jumps": 0.12, "drift": 0.25, "tremor": 0.15, "still": 0.1, "hand": 0.18}
 CAMERA = {"saccades": 0.25, "jumps": 0.15, "drift": 0.15, "tremor": 0.2, "hand": 0.25}  # how a camera moves itself
-THINGS = ((0.0, 0.25, 0.7), (0.0, 0.25, 0.7), (0.6, 0.3, 0.3), (0.3, 0.25, 0.3), (0.2, 0.15, 0.3))
+THINGS = ((0.0, 0.25, 0.7), (0.0, 0.25, 0.7), (0.5, 0.45, 0.15), (0.3, 0.35, 0.2), (0.2, 0.25, 0.2))
 """From back to front: how often there is a digit, something else, and how many of these are plain surfaces."""
 COLUMNS = 320  # of a table of draws
 

@@ -74,7 +74,7 @@ class Thing:
 
     id: int
     at: int
-    box: NDArray[np.float64]  # left, top, width, height, between those of the places around it
+    box: NDArray[np.float64]  # left, top, width, height in which it was found, between those of the places around it
     kind: int = 0  # the class for which it was taken last
     found: int = 1  # steps in which it was found
     missed: int = 0  # steps since
@@ -86,18 +86,22 @@ class Thing:
         """Whether it counts as seen."""
         return self.missed <= LASTS
 
+    def after(self, steps: float) -> NDArray[np.float64]:
+        """Return its box so many steps after it was found last, if it goes on."""
+        return self.box + steps * self.speed
+
     def near(self, box: NDArray[np.float64], kind: int) -> bool:
         """Whether what is found in this box may be this thing: the longer it was not seen, the farther it may be."""
         if not self.held and kind != self.kind:
             return False
-        return _distance(self.box, box) < SAME[0] * max(1.0, self.missed / LASTS)
+        return _distance(self.after(self.missed + 1), box) < SAME[0] * max(1.0, self.missed / LASTS)
 
     def move(self, at: int, box: NDArray[np.float64], kind: int) -> None:
         """It is found again."""
-        self.found += 1
-        way = box - self.box
+        self.found, there = self.found + 1, self.after(self.missed + 1)
+        way = box - there
         self.speed[:2] += max(TURNS, 1 / (self.found + 2)) * (way[:2] + way[2:] / 2)
-        self.box = self.box + max(FOLLOWS, 1 / self.found) * way
+        self.box = there + max(FOLLOWS, 1 / self.found) * way
         self.at, self.kind, self.missed, self.hidden = at, kind, 0, False
 
 
@@ -132,7 +136,7 @@ class Finder:
         shown = [one for one in self._things if one.held] or [Thing(0, place, grid.boxes[place])]
         parts = list[tuple[Part, Outcome]]()
         for one in shown:
-            left, top, width, height = (one.box + LATE * one.speed).round(2).tolist()
+            left, top, width, height = one.after(LATE + one.hidden * one.missed).round(2).tolist()
             patch = _patch(given, grid, one.at)
             patch = patch._replace(n_events=0) if one.hidden else patch
             here = outcome._replace(logits=logits[one.at][None])
@@ -145,12 +149,10 @@ class Finder:
         """Move the things to the places where they are `found`, begin new ones and forget what is gone."""
         moved = given.pyramid is not None and given.pyramid.moved and given.n_events > 0  # or no frame came
         left, seen = list(self._things), list[Thing]()
-        for one in left:
-            one.box = one.box + one.speed
         for at in found:
             box, kind = between(grid.boxes, sure, at), int(kinds[at])
             if near := [one for one in left if one.near(box, kind)]:
-                seen.append(min(near, key=lambda one: _distance(one.box, box)))
+                seen.append(min(near, key=lambda one: _distance(one.after(one.missed + 1), box)))
                 left.remove(seen[-1])
                 seen[-1].move(at, box, kind)
             elif sure[at] > BEGINS and sum(one.held for one in self._things) < self._most:
@@ -158,12 +160,11 @@ class Finder:
                 seen.append(Thing(self._issued, at, box, kind))
                 self._things.append(seen[-1])
         for one in left:
-            one.hidden = any(_distance(one.box, other.box) < SAME[0] for other in seen)
+            one.hidden = any(_distance(one.after(one.missed + 1), other.box) < SAME[0] for other in seen)
             if moved or one.hidden or _patch(given, grid, one.at).n_events >= SILENT:
                 one.missed += 1
-                one.at = int(np.abs(grid.boxes - one.box).sum(1).argmin())
-            else:  # it holds still
-                one.box, one.speed = one.box - one.speed, np.zeros(4)
+            else:
+                one.speed = np.zeros(4)  # it holds still
         self._things = [one for one in self._things if one.missed <= RETURNS]
 
 

@@ -8,7 +8,7 @@ function softmax(logits) {
 
 const STILL = [0, 0, 0, 0];
 const least = (all, of) => all.reduce((best, one) => (of(one) < of(best) ? one : best), all[0]);
-const unlike = (a, b) => a.reduce((sum, value, k) => sum + Math.abs(value - b[k]), 0);
+const after = ({ box, speed }, steps) => box.map((value, k) => value + steps * speed[k]);
 const rounded = (value) => Math.round(100 * value) / 100;
 const thing = (id, at, boxes) => ({ id, at, box: boxes[at], kind: 0, found: 1, missed: 0, hidden: false, speed: STILL });
 
@@ -35,9 +35,8 @@ class Finder {
     const found = distinct(likely, rules).map(({ at }) => at);
     this.follow(found, sure, answers, x.some(Boolean));
     const held = this.things.filter(({ missed }) => missed <= rules.lasts), shown = held.length ? held : [thing(0, found[0] ?? sure.indexOf(Math.max(...sure)), boxes)];
-    return shown.map(({ id, at, box, speed, hidden }) => ({
-      id, box: box.map((value, k) => rounded(value + rules.late * speed[k])), logits: own[at], lit: hidden ? 0 : this.lit(x, at),
-    }));
+    const box = (one) => after(one, rules.late + (one.hidden ? one.missed : 0)).map(rounded);
+    return shown.map((one) => ({ id: one.id, box: box(one), logits: own[one.at], lit: one.hidden ? 0 : this.lit(x, one.at) }));
   }
 
   /** The likeliest class at a place over the last steps, {kind, sure}; that of none has the logit 0. */
@@ -50,25 +49,25 @@ class Finder {
   /** Move the things to where they are found, begin new ones and forget what is gone. frame: whether one came, moved, so what is there sends events. */
   follow(found, sure, answers, frame) {
     const { begins, most, lasts, returns, follows, turns, same: [near] } = this.rules, left = new Set(this.things), held = ({ missed }) => missed <= lasts;
-    for (const one of left) one.box = one.box.map((value, k) => value + one.speed[k]);
+    const now = (one) => after(one, one.missed + 1);
     for (const at of found) {
-      const box = this.between(sure, at), { kind } = answers[at], away = (one) => this.distance(one.box, box);
+      const box = this.between(sure, at), { kind } = answers[at], away = (one) => this.distance(now(one), box);
       const maybe = (one) => (held(one) || one.kind === kind) && away(one) < near * Math.max(1, one.missed / lasts);
       const nearest = least([...left].filter(maybe), away);
       left.delete(nearest);
       if (nearest) {
-        const way = box.map((value, k) => value - nearest.box[k]), count = nearest.found + 1;
+        const there = now(nearest), way = box.map((value, k) => value - there[k]), count = nearest.found + 1;
         const speed = nearest.speed.map((value, k) => value + (k < 2 ? Math.max(turns, 1 / (count + 2)) * (way[k] + way[k + 2] / 2) : 0));
-        const there = nearest.box.map((value, k) => value + Math.max(follows, 1 / count) * way[k]);
-        Object.assign(nearest, { at, kind, speed, box: there, found: count, missed: 0, hidden: false });
+        const moved = there.map((value, k) => value + Math.max(follows, 1 / count) * way[k]);
+        Object.assign(nearest, { at, kind, speed, box: moved, found: count, missed: 0, hidden: false });
       } else if (sure[at] > begins && this.things.filter(held).length < most) {
         this.things.push({ ...thing(++this.issued, at, this.boxes), box, kind });
       }
     }
     for (const one of left) {
-      one.hidden = this.things.some((other) => !left.has(other) && this.distance(one.box, other.box) < near);
-      if (frame || one.hidden) Object.assign(one, { missed: one.missed + 1, at: this.boxes.indexOf(least(this.boxes, (box) => unlike(box, one.box))) });
-      else Object.assign(one, { box: one.box.map((value, k) => value - one.speed[k]), speed: STILL }); // it holds still
+      one.hidden = this.things.some((other) => !left.has(other) && this.distance(now(one), other.box) < near);
+      if (frame || one.hidden) one.missed++;
+      else one.speed = STILL;
     }
     this.things = this.things.filter(({ missed }) => missed <= returns);
   }
