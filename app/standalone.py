@@ -20,21 +20,15 @@ from spikesight.encoders.emulator.frames import PIXELS, MovedFrames
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.native.targets import ENGINE
-from spikesight.encoders.pyramid import LINE, SEEN, pyramid_of_frames
+from spikesight.encoders.pyramid import pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
-from spikesight.models.classifier import finder
-from spikesight.models.classifier.objects import AHEAD
+from spikesight.models.classifier.finder import places_of, sizes_of
 from spikesight.models.contract import Card
-from spikesight.models.export.block import judging, write_block
+from spikesight.models.export.block import Memory, judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.service.page.routes import PAGE
 
 FRAME, WHOLE = SensorSize(320, 240), PixelModel()  # size of the page's frames; pixels that see all of them
-RULES = (
-    "WINDOW", "BEGINS", "GOES_ON", "APART", "BESIDE", "MUCH", "SAME", "FOLLOWS", "TURNS", "LATE", "LASTS", "RETURNS",
-    "SILENT", "MOST", "NEWEST", "SHOWN", "SETTLES",
-)  # fmt: skip
-"""What models/classifier/finder.py finds things by, for offline/finder.js."""
 
 
 def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) -> None:
@@ -43,9 +37,10 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
         layers, (_, *size) = card.novelty.layers if card.novelty else 0, card.contract.shape
-        content, engine = write_block(network, *size, layers=layers, **judging(card))
+        memory = Memory()
+        content, engine = write_block(network, *size, memory, layers=layers, **judging(card))
         (partial / "model.bin").write_bytes(content)
-        view = write_view(partial, network, card) if card.contract.finds else None
+        view = write_view(partial, network, card, memory) if card.contract.finds else None
         for part in ("shared", "offline"):
             shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
         (partial / "offline" / "index.html").rename(partial / "index.html")
@@ -53,25 +48,21 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         write_facts(partial, card, name, engine, view)
 
 
-def write_view(folder: Path, network: nn.Module, card: Card) -> dict[str, Any]:
-    """Write view.bin, the network on the pyramid of the page's frames, and the pixels before which these are moved;
-    return the facts that the page needs to find things.
+def write_view(folder: Path, network: nn.Module, card: Card, memory: Memory) -> dict[str, Any]:
+    """Write view.bin, the network on the pyramid of the page's frames with what lies not in model.bin, and the pixels
+    before which these are moved; return the facts that the page needs to find things.
     """
     pyramid = pyramid_of_frames(FRAME)
-    content, engine = write_block(network, pyramid.height, pyramid.width)
+    constants = {"sizes": sizes_of(pyramid, len(card.labels)), "places": places_of(pyramid), "levels": pyramid.table}
+    content, engine = write_block(network, pyramid.height, pyramid.width, memory, **constants)
     (folder / "view.bin").write_bytes(content)
-    eye, first = MovedFrames(pyramid.finest), pyramid.levels[0].factor
-    levels = [{**one._asdict(), "least": max(1, round(LINE * one.factor / first))} for one in pyramid.levels]
-    grid = finder.grid_of(pyramid)
+    eye = MovedFrames(pyramid.finest)
     size = {"width": eye.size.width, "height": eye.size.height}
     contract = replace(card.contract, sensor_width=size["width"], sensor_height=size["height"], filter_us=0, **size)
     return {
         "contract": asdict(contract),
         "path": eye.path.tolist(),
         "pixels": write_pixels(folder, PIXELS, eye.size),
-        "pyramid": {"width": pyramid.width, "height": pyramid.height, "levels": levels},
-        "places": {name: values.tolist() for name, values in grid._asdict().items()},
-        "rules": {name.lower(): getattr(finder, name) for name in RULES} | {"ahead": AHEAD, "seen": SEEN},
         **engine,
     }
 

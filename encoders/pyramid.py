@@ -15,6 +15,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.native.build import call
 
 FINEST, COARSEST = 192, 24  # cells along the longer side of the first level and, at least, of the last one
 COARSER = 2**0.5  # from one level to the next
@@ -45,7 +46,7 @@ class Pyramid:
     levels: tuple[Level, ...]
     height: int  # of the atlas, in cells
     width: int
-    moved: bool = False  # whether all that is seen is moved, so that what holds still sends events, too
+    moved: bool = False  # whether all that is seen is moved: what holds still sends events, too, and any light a cell
 
     @property
     def grid(self) -> tuple[int, int]:
@@ -58,30 +59,22 @@ class Pyramid:
         return SensorSize(self.levels[0].width, self.levels[0].height)
 
     @cached_property
-    def _targets(self) -> NDArray[np.int64]:
-        """Index in the flat atlas of each cell of the finest level, for each level, [L, rows * columns]."""
-        rows, columns = self.grid
-        found = []
-        for one in self.levels:
-            y, x = np.arange(rows) * one.height // rows, np.arange(columns) * one.width // columns
-            found.append(((one.top + y)[:, None] * self.width + one.left + x[None]).ravel())
-        return np.stack(found)
+    def table(self) -> NDArray[np.int32]:
+        """The levels as rows of native/kernels/finder.h's SpikesightLevel. A cell is lit by as many events, or cells of
+        the finest level, as a line through LINE of it has pixels: stray events light none where many share a cell.
+        """
+        first = self.levels[0].factor
+        sizes = [1.0 if self.moved else first, *(one.factor / first for one in self.levels[1:])]
+        rows = [(*one[:4], max(1, round(LINE * size))) for one, size in zip(self.levels, sizes)]
+        return np.array(rows, np.int32)
 
     def atlas(self, counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a bin's counts of events in the finest level, uint8 [2, rows, columns], at all levels: uint8
-        [2, height, width] of 0 and 1. A cell is lit by as many events, or cells of the finest level, as a line through
-        LINE of it has pixels: stray events light none where many pixels share a cell.
+        [2, height, width] of 0 and 1.
         """
-        out = np.zeros((2, self.height * self.width), np.uint8)
-        first = self.levels[0].factor
-        for polarity in range(2):
-            lit = np.flatnonzero(counts[polarity] >= max(1, round(LINE * first)))
-            for one, targets in zip(self.levels, self._targets):
-                seen = targets[lit]
-                if (least := max(1, round(LINE * one.factor / first))) > 1:
-                    seen = np.flatnonzero(np.bincount(seen, minlength=self.height * self.width) >= least)
-                out[polarity, seen] = 1
-        return out.reshape(2, self.height, self.width)
+        out = np.empty((2, self.height, self.width), np.uint8)
+        call("view_atlas", self.table, len(self.table), *out.shape[1:], np.ascontiguousarray(counts), out)
+        return out
 
     def level(self, atlas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
         """Return the coarsest level of an atlas whose sides are this long at least, or else the finest, uint8

@@ -38,10 +38,15 @@ CALLED = {
     "events_bins": "aiiiafaiiai",
     "events_faults": "aiii",
     "events_sorted": "aaiiaa",
+    "finder_begin": "aaai",
+    "finder_bytes": "a",
+    "finder_step": "aaaiia",
+    "finder_told": "i",
     "front_begin": "aiiiiifaa",
     "front_bytes": "",
     "front_pass": "aaia",
     "pixels_frame": "aiiiiaaaaaaffiiiiaaa",
+    "view_atlas": "aiiiaa",
     "words_decoded": "iaaiaia",
 }
 """The functions of kernels/encoders.cpp, and what they take: integers, arrays, reals."""

@@ -179,10 +179,8 @@ class InputPipeline:
             self._held.clear()
         self._shown.append(b.x)
         counts = b.x if len(self._shown) == 1 else np.minimum(np.sum(self._shown, 0), 255).astype(np.uint8)
-        if pyramid.moved:  # so that nothing holds still
-            x = pyramid.atlas((counts > 0) * np.uint8(255))
-        else:
-            x = self._held.push(pyramid.atlas(counts))
+        x = pyramid.atlas(counts)
+        x = x if pyramid.moved else self._held.push(x)  # what is moved never holds still
         return Input(x, b.start_us, b.end_us, b.n_events, b.reset, pyramid=pyramid)
 
     @property

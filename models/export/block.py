@@ -1,14 +1,14 @@
 """A network as one block of memory for the engine in WebAssembly (native/kernels/engine/browser.cpp).
 
-The block holds the plan's structures with pointers of 32 bits, each an offset from the block's start. Memory that a
-step reads and writes lies behind the file's content and starts as zeros. The facts tell where: `engine` has the `size`
-of the block and [offset, length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and
+The block holds the plan's structures with pointers of 32 bits, each an offset from the block's start. What a step
+reads and writes lies behind the file's content and starts as zeros. The facts tell where: `engine` has the `size` of
+the block and [offset, length] of `x` (bytes [C, H, W]), `state`, `logits`, `rates` (float32), `fired` (bits) and
 `probed` (a byte: whether the last two are computed).
 """
 
 import ctypes
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import numpy as np
@@ -55,15 +55,23 @@ class Head(ctypes.Structure):
 
 
 @dataclass
+class Memory:
+    """Where blocks lie one behind another: what several need lies in the first of them."""
+
+    size: int = 0
+    placed: dict[bytes, int] = field(default_factory=dict[bytes, int])  # offsets of arrays, by their content
+
+
+@dataclass
 class Block:
     """The block's content so far, with arrays placed once each."""
 
     plan: Plan
+    memory: Memory
 
     def __post_init__(self) -> None:
         self.content = bytearray(ctypes.sizeof(Head))
         self.held = {tensor.data_ptr(): tensor for tensor in self.plan.held}
-        self.placed = dict[int, int]()  # offsets of arrays, by their address in this process
 
     def put(self, content: bytes) -> int:
         """Append content at the next aligned offset; return the offset."""
@@ -72,12 +80,15 @@ class Block:
         return at
 
     def array(self, address: int | None) -> int:
-        """Append the plan's tensor at this address unless it is there already; return its offset, 0 for None."""
+        """Append the plan's tensor at this address unless it is there already; return its offset, 0 for None, negative
+        in a block before this one.
+        """
         if not address:
             return 0
-        if address not in self.placed:
-            self.placed[address] = self.put(self.held[address].numpy().tobytes())
-        return self.placed[address]
+        content, begin, placed = self.held[address].numpy().tobytes(), self.memory.size, self.memory.placed
+        if content not in placed:
+            placed[content] = begin + self.put(content)
+        return placed[content] - begin
 
     def narrowed(self, value: ctypes.Structure, into: Any) -> Any:
         """Copy a native structure into its 32-bit twin and place its arrays, except those of dense kernels."""
@@ -93,16 +104,16 @@ class Block:
 
 
 def write_block(
-    network: nn.Module, height: int, width: int, *, layers: int = 0, **constants: NDArray
+    network: nn.Module, height: int, width: int, memory: Memory, *, layers: int = 0, **constants: NDArray
 ) -> tuple[bytes, dict[str, Any]]:
-    """Return the block's content, for inputs of this size, and the facts that a runtime needs to step it. `layers`: how
-    many neuron layers report rates; with `reach`, the logits are those of each place. `constants`: what else a runtime
-    reads. Raises ExportError.
+    """Return the content of a memory's next block, for inputs of this size, and the facts that a runtime needs to step
+    it. `layers`: how many neuron layers report rates; with `reach`, the logits are those of each place. `constants`:
+    what else a runtime reads. Raises ExportError.
     """
     if reason := why_no_plan(network):
         raise ExportError(f"not exported: {reason}")
     plan = plan_of(network.eval(), height, width, rates=layers)
-    block, head = Block(plan), Head()
+    block, head = Block(plan, memory), Head()
     convolutions = [conv for layer in plan.layers if not layer.pool for conv in (layer.main, layer.side)]
     if any(conv.buffer >= 0 and (conv.kernel, conv.stride) not in SCATTERED for conv in convolutions):
         raise ExportError("not exported: one of its convolutions has no event-driven kernel")
@@ -131,10 +142,11 @@ def write_block(
     }  # fmt: skip
     for name, (count, size) in sizes.items():
         places[name] = end, count
-        for field in ("before", "after") if name == "state" else (name,):
-            setattr(run, field, end)
+        for pointer in ("before", "after") if name == "state" else (name,):
+            setattr(run, pointer, end)
         end += -(-count * size // ALIGNED) * ALIGNED
     block.content[: ctypes.sizeof(Head)] = bytes(head)
+    memory.size += end
     return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(network, plan)}
 
 

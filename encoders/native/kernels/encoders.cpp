@@ -1,4 +1,5 @@
-// What Python's encoders call: the rules of front.h and pixels.h, and bins, on arrays that Python made and measured.
+// What Python calls: the rules of front.h, pixels.h, words.h and finder.h, and bins, on arrays that it made and measured.
+#include "finder.h"
 #include "front.h"
 #include "pixels.h"
 #include "words.h"
@@ -120,4 +121,25 @@ CALLED words_decoded(int64_t kind, SpikesightWords* words, const uint8_t* bytes,
         decode<spikesight_evt2_word, 4, 1>, decode<spikesight_evt21_word, 8, 32>, decode<spikesight_evt3_word, 2, 12>,
         decode<spikesight_dat_word, 8, 1>};
     return KINDS[kind](words, bytes, n, out, room, used);
+}
+
+CALLED view_atlas(const SpikesightLevel* levels, int64_t n, int64_t height, int64_t width, const uint8_t* counts, uint8_t* atlas) {
+    spikesight_atlas(levels, int32_t(n), int32_t(height), int32_t(width), counts, atlas);
+    return 0;
+}
+
+CALLED finder_bytes(const int32_t* sizes) { return int64_t(spikesight_finder_bytes(sizes)); }
+CALLED finder_told(int64_t classes) { return int64_t(spikesight_finder_told(int32_t(classes))); }
+
+// `issued`: numbers of things that were given before.
+CALLED finder_begin(SpikesightFinder* f, const int32_t* sizes, SpikesightPlace* places, int64_t issued) {
+    spikesight_finder_begin(f, sizes, places);
+    f->issued = int32_t(issued);
+    return 0;
+}
+
+CALLED finder_step(SpikesightFinder* f, const uint8_t* atlas, const float* logits, int64_t moved, int64_t reset, double* told) {
+    if (reset) spikesight_finder_reset(f);
+    spikesight_finder_step(f, atlas, logits, moved, told);
+    return 0;
 }

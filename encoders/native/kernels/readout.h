@@ -15,6 +15,12 @@ static inline int32_t spikesight_end_of(int32_t part, int32_t lines, int32_t par
     return ((part + 1) * lines + parts - 1) / parts;
 }
 
+/* How much pixel p of a place of reach x reach counts: those in its middle most, all together (reach / 2 + 1)^4; reach 0: 1. */
+static inline int32_t spikesight_weight_at(int32_t reach, int32_t p) {
+    const int32_t y = reach ? p / reach : 0, x = reach ? p % reach : 0, half = reach / 2 + 1;
+    return (y < half ? y + 1 : reach - y) * (x < half ? x + 1 : reach - x);
+}
+
 /* ------------------------------------------------------------------------------------------------- a taught head */
 
 typedef struct { /* linear in the square roots of what was observed in the last steps, cut into slices */

@@ -253,11 +253,7 @@ static void read_out(Spikesight *s) {
     memcpy(s->logits, spikesight_bias, sizeof s->logits);
     for (int c = 0; c < map->channels; ++c) {
         int32_t sum = 0;
-        for (int p = 0; p < pixels; ++p) {
-            const int y = reach ? p / reach : 0, x = reach ? p % reach : 0;
-            const int down = y < half ? y + 1 : reach - y, across = x < half ? x + 1 : reach - x;
-            sum += down * across * spikes[p * map->channels + c];
-        }
+        for (int p = 0; p < pixels; ++p) sum += spikesight_weight_at(reach, p) * spikes[p * map->channels + c];
         if (!sum) continue;
         const float mean = (float)sum / (float)(reach ? half * half * half * half : pixels), *weight = spikesight_weight + c * SPIKESIGHT_CLASSES;
         for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) s->logits[k] = fused(mean, weight[k], s->logits[k]);

@@ -1,8 +1,6 @@
-// The folder's networks: facts from model.json, the WebAssembly engine that steps them and holds their membranes, and the
-// read-out of one thing.
+// The folder's networks: facts from model.json, and the WebAssembly engine that steps them, holds their membranes and reads them out.
 
 import { Part, startEngine } from "./events.js";
-import { View } from "./view.js";
 
 async function read(name) {
   const answered = await fetch(name);
@@ -23,16 +21,17 @@ export async function loadFacts() {
 /** Load {whole: the network for all of what is seen, view: the one that looks all over a view, or null}. */
 export async function loadNetworks(facts) {
   const names = ["engine.wasm", "model.bin", ...(facts.view ? ["view.bin"] : [])], [code, whole, view] = await Promise.all(names.map(bytes));
-  const engine = await startEngine(code);
-  return { whole: new Network(facts, new Block(engine, facts.engine, whole)), view: view ? new View(facts, new Block(engine, facts.view.engine, view)) : null };
+  const engine = await startEngine(code), { size } = facts.engine, at = engine.memory_for(size + (view ? facts.view.engine.size : 0));
+  const looks = view ? new View(facts, new Block(engine, at + size, facts.view.engine, view)) : null;
+  return { whole: new Network(facts, new Block(engine, at, facts.engine, whole)), view: looks };
 }
 
-/** A network as one block of the engine's memory. */
+/** A network as one block of the engine's memory; a view's lies behind that of the network for all, whose weights it has. */
 class Block {
   /** places: "engine" of model.json; content: the file. */
-  constructor(engine, places, content) {
-    Object.assign(this, { engine, places, at: engine.memory_for(places.size) });
-    const memory = new Uint8Array(engine.memory.buffer, this.at, places.size);
+  constructor(engine, at, places, content) {
+    Object.assign(this, { engine, places, at });
+    const memory = new Uint8Array(engine.memory.buffer, at, places.size);
     memory.fill(0);
     memory.set(new Uint8Array(content));
     engine.open(this.at);
@@ -48,21 +47,9 @@ class Block {
     return new Numbers(this.engine.memory.buffer, this.place(name), this.places[name][1]);
   }
 
-  restart() {
-    this.view(Float32Array, "state").fill(0);
-  }
-
-  /** Write a step's input x, Uint8Array [C, H, W]; probe: whether to note which neurons fire. */
-  take(x, probe) {
-    this.view(Uint8Array, "x").set(x);
+  /** probe: whether to note which neurons fire. */
+  notes(probe) {
     this.view(Uint8Array, "probed")[0] = probe ? 1 : 0;
-  }
-
-  /** Run one step on x; return its logits. */
-  step(x, probe) {
-    this.take(x, probe);
-    if (this.engine.step(this.at)) throw new Error("there is no memory for a step");
-    return Array.from(this.view(Float32Array, "logits"));
   }
 
   /** The activity in the last step, like `inside` in the service's answers; x [C, H, W] is shown as the input. */
@@ -93,12 +80,42 @@ export class Network extends Part {
   /** Run one step on x, Uint8Array [C, H, W]; return {logits, probabilities, index, label, known, steady, inside, step, reset}. */
   run(x, reset = false) {
     const { engine, block, labels } = this, classes = labels.length - 2;
-    block.take(x, this.probe);
+    block.notes(this.probe);
+    block.view(Uint8Array, "x").set(x);
     const done = engine.network_step(this.at, x.length, reset);
     if (done < 0) throw new Error("there is no memory for a step");
     const [known, index, label, steady, step] = this.view(Float64Array, 0, 5);
     const [probabilities, logits] = [this.view(Float64Array, 1, classes), this.view(Float32Array, 2, classes)].map((values) => Array.from(values));
     const said = { known: this.tells ? Math.max(known, 0) : null, index, label: labels[label], steady: labels[steady] ?? "" };
     return { logits, probabilities, ...said, inside: this.probe && block.inside(x, this.contract), step, reset: done > 0 };
+  }
+}
+
+/** A network that looks all over a view, and what finds things in its answers. */
+class View extends Part {
+  /** facts: model.json. */
+  constructor({ labels, view: { contract } }, block) {
+    const { engine } = block, parts = ["sizes", "places", "levels"];
+    super(engine.view_open(block.at, ...parts.map((name) => block.place(name)), block.places.levels[1] / 5));
+    Object.assign(this, { engine, block, labels: [...labels, "unknown", "nothing"], contract, probe: false });
+    this.begin();
+  }
+
+  /** Start on another source. */
+  begin() {
+    this.step = 0;
+  }
+
+  /** Run one step on x, the finest level's bin; return what a Network does, and the `objects` found. */
+  run(x, reset = false) {
+    const { engine, block, labels } = this, classes = labels.length - 2, at = 6 + 2 * classes;
+    this.step = reset ? 1 : this.step + 1;
+    block.notes(this.probe);
+    this.view(Uint8Array, 1, x.length).set(x);
+    if (engine.view_step(this.at, this.step === 1)) throw new Error("there is no memory for a step");
+    const [known, index, label, steady, , count] = this.view(Float64Array, 0, 6), told = Array.from(this.view(Float64Array, 0, at + 8 * count));
+    const objects = Array.from({ length: count }, (_, n) => told.slice(at + 8 * n, at + 8 * n + 8)).map(([id, own, confidence, sure, ...box]) => ({ id, label: labels[own], confidence, known: sure, box }));
+    const said = { known, index, label: labels[label], steady: labels[steady], probabilities: told.slice(6, 6 + classes), logits: told.slice(6 + classes, at) };
+    return { ...said, objects, inside: this.probe && block.inside(x, this.contract), step: this.step, reset };
   }
 }

@@ -1,5 +1,6 @@
 """Things in the network's answers at all places of a view: which there are, and which is which over time."""
 
+import re
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -10,21 +11,24 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import SEEN, pyramid_of
+from spikesight.encoders.native.targets import SOURCES
+from spikesight.encoders.pyramid import Pyramid, pyramid_of
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.classifier.finder import LASTS, MOST, RETURNS, SETTLES, WINDOW, Finder, Part, Spotted, grid_of
+from spikesight.models.classifier.finder import MOST, WINDOW, places_of
 from spikesight.models.classifier.objects import Objects, outcomes
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.steps import Answer, Input, Outcome, Track
+from spikesight.models.steps import Answer, Input, Object, Outcome, Track
 from tests.support.inputs.samples import some_events
 from tests.support.models import finding
 
 CAMERA = SensorSize(320, 240)
 PYRAMID = pyramid_of(CAMERA)
-GRID = grid_of(PYRAMID)
+PLACES = places_of(PYRAMID)
 LABELS = ("a", "b", "c")
 ALL, NONE = (np.full((2, PYRAMID.height, PYRAMID.width), lit, np.uint8) for lit in (1, 0))
-PLACES = int(GRID.places.max()) + 1
+NUMBERS = PLACES["at"][:, 0]
+RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (SOURCES / "finder.h").read_text()))
+LASTS, RETURNS, SETTLES = (int(RULES[name]) for name in ("LASTS", "RETURNS", "SETTLES"))
 
 
 class Drawn(NamedTuple):
@@ -36,26 +40,36 @@ class Drawn(NamedTuple):
     label: int = 0
 
 
-def shown(*things: Drawn, x: np.ndarray = ALL, reset: bool = False) -> tuple[Input, Outcome]:
+def shown(*things: Drawn, x: np.ndarray = ALL, pyramid: Pyramid = PYRAMID) -> tuple[Input, Outcome]:
     """What a network would say that is the surer of a thing the nearer a place is to it, in where and in size."""
-    logits, middles = np.full((len(GRID.boxes), len(LABELS)), -8.0), GRID.boxes[:, :2] + GRID.boxes[:, 2:] / 2
+    logits = np.full((len(PLACES), len(LABELS)), -8.0)
     for one in things:
-        apart = np.hypot(*(middles - (one.x, one.y)).T) / one.length
-        unlike = np.abs(np.log(GRID.boxes[:, 2] / one.length))
-        logits[:, one.label] = np.maximum(logits[:, one.label], 10 - 20 * apart - 20 * unlike)
-    everywhere = np.full((PLACES, len(LABELS)), 99, np.float32)  # what a place says that lies in no level
-    everywhere[GRID.places] = logits
-    given = Input(x, 0, 10, int(np.count_nonzero(x)), reset, pyramid=PYRAMID)
+        apart = np.hypot(*(PLACES["box"][:, :2] - (one.x, one.y)).T) / one.length
+        unlike = np.abs(np.log(PLACES["box"][:, 2] / one.length))
+        logits[:, one.label] = np.maximum(logits[:, one.label], 12 - 20 * apart - 20 * unlike)
+    everywhere = np.full((NUMBERS.max() + 1, len(LABELS)), 99, np.float32)  # what a place says that lies in no level
+    everywhere[NUMBERS] = logits
+    given = Input(x, 0, 10, 9 if pyramid.moved else int(np.count_nonzero(x)), False, pyramid=pyramid)
     return given, Outcome(everywhere.reshape(1, -1), [1, 2], 3, 0.1)
 
 
-def found(finder: Finder, *things: Drawn, x: np.ndarray = ALL) -> dict[int, Part]:
-    """The things of a step by their numbers."""
-    return {view.id: view for view, _ in finder.find(*shown(*things, x=x))}
+def looking() -> Objects:
+    return Objects(LABELS, Track(LABELS, 4))
 
 
-def distance(view: Part, thing: Drawn) -> float:
-    left, top, width, height = view.box
+def told(objects: Objects, *things: Drawn, steps: int = 1, x: np.ndarray = ALL, pyramid: Pyramid = PYRAMID) -> Answer:
+    """The answer after as many like steps."""
+    given, outcome = shown(*things, x=x, pyramid=pyramid)
+    return [objects.read([given], outcome) for _ in range(steps)][-1]
+
+
+def found(answer: Answer) -> dict[int, Object]:
+    """The things that are listed, by their numbers."""
+    return {one.id: one for one in answer.prediction.objects or ()}
+
+
+def distance(one: Object, thing: Drawn) -> float:
+    left, top, width, height = one.box
     return float(np.hypot(left + width / 2 - thing.x, top + height / 2 - thing.y)) / thing.length
 
 
@@ -66,34 +80,38 @@ things = st.builds(
 
 @given(things)
 @settings(max_examples=30, deadline=None)
-def test_a_thing_is_one_thing_of_its_place_and_size(thing: Drawn) -> None:
-    finder = Finder(len(LABELS))
-    for _ in range(5):
-        ((number, view),) = found(finder, thing).items()
-        assert number == 1
-        assert distance(view, thing) < 0.25
-        assert 0.8 < view.box[2] / thing.length < 1.25
-        assert view.given.x.shape == (2, SEEN, SEEN)
-        assert view.given.n_events == 2 * SEEN**2
+def test_a_thing_is_one_between_the_places_that_take_it_for_one(thing: Drawn) -> None:
+    """Against NumPy, to the hundredths of a pixel to which boxes are told."""
+    ((number, one),) = found(told(looking(), thing, steps=SETTLES + 1)).items()
+    assert (number, one.label) == (1, LABELS[thing.label])
+    assert distance(one, thing) < 0.25
+    assert 0.8 < one.box[2] / thing.length < 1.25
+    logits = shown(thing)[1].logits.reshape(-1, len(LABELS))[NUMBERS].astype(float)
+    powers, boxes = np.exp(logits), PLACES["box"]
+    sure = powers.max(1) / (powers.sum(1) + 1)
+    best, longer = boxes[sure.argmax()], np.maximum(boxes[:, 2], boxes[sure.argmax(), 2])
+    near = np.abs(boxes[:, :2] - best[:2]).max(1) / longer < 0.5
+    near &= (np.abs(np.log(boxes[:, 2] / best[2])) < np.log(1.6)) & (sure >= 0.2)
+    x, y, size = sure[near] @ np.c_[boxes[near, :2], np.log(boxes[near, 2])] / sure[near].sum()
+    assert one.box == pytest.approx((x - np.exp(size) / 2, y - np.exp(size) / 2, *[np.exp(size)] * 2), abs=0.006)
 
 
 @given(things, things, st.integers(20, 60))
 @settings(max_examples=30, deadline=None)
 def test_what_moves_and_comes_nearer_stays_the_same_thing(begin: Drawn, end: Drawn, steps: int) -> None:
-    finder, seen, now = Finder(len(LABELS)), set[int](), begin
+    objects, seen, now = looking(), set[int](), begin
     for share in np.linspace(0, 1, steps):
         x, y, length = (float(a + share * (b - a)) for a, b in zip(begin[:3], end[:3]))
         now = Drawn(x, y, length, begin.label)
-        seen |= found(finder, now).keys()
+        seen |= found(told(objects, now)).keys()
     assert seen == {1}
-    assert distance([found(finder, now)[1] for _ in range(30)][-1], now) < 0.25
+    assert distance(found(told(objects, now, steps=30))[1], now) < 0.25
 
 
 @given(st.permutations([Drawn(60, 60), Drawn(160, 70, 50, 1), Drawn(260, 55, 60, 2), Drawn(90, 170), Drawn(200, 180)]))
 @settings(max_examples=10, deadline=None)
 def test_several_things_are_as_many_and_are_told_in_reading_order(drawn: list[Drawn]) -> None:
-    objects = Objects(LABELS, Track(LABELS, 4))
-    answer = [objects.read([given], outcome) for given, outcome in [shown(*drawn)] * 20][-1]
+    answer = told(looking(), *drawn, steps=20)
     listed = answer.prediction.objects
     assert listed is not None
     assert [one.label for one in listed] == ["a", "b", "c", "a", "a"]
@@ -102,87 +120,74 @@ def test_several_things_are_as_many_and_are_told_in_reading_order(drawn: list[Dr
 
 
 def test_what_leads_goes_on_leading_until_it_is_gone() -> None:
-    objects, one, other = Objects(LABELS, Track(LABELS, 4)), Drawn(60, 60), Drawn(200, 150, 60, 1)
-
-    def steady(*drawn: Drawn) -> str:
-        return [objects.read([given], outcome) for given, outcome in [shown(*drawn)] * 30][-1].steady
-
-    assert [steady(one), steady(one, other), steady(other)] == ["a", "a", "b"]
+    objects, one, other = looking(), Drawn(60, 60), Drawn(200, 150, 60, 1)
+    assert [told(objects, *drawn, steps=30).steady for drawn in ([one], [one, other], [other])] == ["a", "a", "b"]
 
 
 def test_counts_are_those_of_the_whole_view() -> None:
-    objects = Objects(LABELS, Track(LABELS, 4))
-    answer = [objects.read(*([one], made)) for one, made in [shown(Drawn(60, 60), Drawn(200, 150))] * 3][-1]
+    objects = looking()
+    answer = told(objects, Drawn(60, 60), Drawn(200, 150), steps=3)
     assert (answer.prediction.step, answer.prediction.spikes, answer.prediction.synops) == (3, 3, 3)
     assert (answer.total_spikes, answer.total_synops, answer.layer_spikes) == (9, 9, [1, 2])
-    again, made = shown(Drawn(60, 60), reset=True)
-    assert objects.read([again], made).prediction.step == 1
+    again, made = shown(Drawn(60, 60))
+    assert objects.read([again._replace(reset=True)], made).prediction.step == 1
 
 
 def test_there_are_no_more_things_than_are_told() -> None:
-    finder = Finder(len(LABELS))
     many = [Drawn(30 + 50 * n, 40 + 60 * row, 36) for n in range(6) for row in range(3)]
-    assert len(found(finder, *many)) == MOST
+    assert len(found(told(looking(), *many, steps=SETTLES))) == MOST
 
 
 @pytest.mark.parametrize(("x", "label"), [(ALL, UNKNOWN), (NONE, NOTHING)])
 def test_where_the_network_takes_nothing_for_a_class_there_is_no_thing(x: np.ndarray, label: str) -> None:
-    objects = Objects(LABELS, Track(LABELS, 4))
-    answer = [objects.read([given], outcome) for given, outcome in [shown(x=x)] * 60][-1]
+    answer = told(looking(), steps=60, x=x)
     assert (answer.prediction.label, answer.steady, answer.prediction.objects) == (label, label, ())
-    assert list(found(Finder(len(LABELS)), x=x)) == [0]
 
 
-def test_where_no_events_come_from_a_thing_is_kept_and_noise_forgets_it() -> None:
-    finder, thing = Finder(len(LABELS)), Drawn(100, 100)
-    [found(finder, thing) for _ in range(5)]
+def test_where_no_events_come_from_a_thing_is_kept_and_frames_without_it_forget_it() -> None:
+    """Nothing comes from a plain wall either, but it is known to be moved."""
+    objects, thing, moved = looking(), Drawn(100, 100), replace(PYRAMID, moved=True)
+    found(told(objects, thing, steps=5, pyramid=moved))
+    given, outcome = shown(x=NONE, pyramid=moved)
     for _ in range(100):
-        assert distance(found(finder, x=NONE)[1], thing) < 0.25
-    lasting = [1 in found(finder) for _ in range(LASTS + WINDOW)]
+        held = objects.read([given._replace(n_events=0)], outcome)
+        assert distance(found(held)[1], thing) < 0.25
+    lasting = [1 in found(told(objects, x=NONE, pyramid=moved)) for _ in range(LASTS + WINDOW)]
     assert lasting == [True] * LASTS + [False] * WINDOW
-    other = [found(finder, thing._replace(label=1)) for _ in range(WINDOW)][-1]
-    assert list(other) == [2]
-    [found(finder) for _ in range(RETURNS + WINDOW)]
-    assert list([found(finder, thing) for _ in range(WINDOW)][-1]) == [3], "another thing, as far as anyone knows"
-    finder.reset()
-    assert list(found(finder, thing)) == [4]
+    again = WINDOW + SETTLES
+    assert list(found(told(objects, thing._replace(label=1), steps=again, pyramid=moved))) == [2]
+    found(told(objects, x=NONE, steps=RETURNS - again, pyramid=moved))
+    assert list(found(told(objects, thing._replace(label=1), steps=again, pyramid=moved))) == [2]
+    found(told(objects, x=NONE, steps=RETURNS + WINDOW, pyramid=moved))
+    assert list(found(told(objects, thing, steps=again, pyramid=moved))) == [3], "another thing, as far as anyone knows"
+    given, outcome = shown(thing, pyramid=moved)
+    objects.read([given._replace(reset=True)], outcome)
+    assert list(found(told(objects, thing, steps=again, pyramid=moved))) == [4]
+    assert list(found(told(objects, thing, steps=again))) == [5], "another view"
 
 
 def test_what_passes_behind_another_is_itself_when_it_comes_out() -> None:
-    finder, said, behind, parts = Finder(len(LABELS)), list[set[int]](), Drawn(0, 0), dict[int, Part]()
+    objects, said, behind = looking(), list[dict[int, Object]](), Drawn(0, 0)
     for step in range(100):
         front, behind = Drawn(260 - 2.0 * step, 90), Drawn(60 + 2.0 * step, 110, label=1)
         visible = [front] if abs(front.x - behind.x) < 60 else [front, behind]
-        parts = found(finder, *visible)
-        said.append({number for number, part in parts.items() if part.given.n_events})
-    assert (said[0], len(said[50]), said[-1]) == ({1, 2}, 1, {1, 2}), "what is hidden is not read"
-    assert min(distance(part, behind) for part in parts.values()) < 0.3
+        said.append(found(told(objects, *visible)))
+    assert (set(said[SETTLES]), len(said[50]), set(said[-1])) == ({1, 2}, 1, {1, 2})
+    assert min(distance(one, behind) for one in said[-1].values() if one.label == "b") < 0.3
 
 
-def test_what_leaves_frames_that_are_moved_is_forgotten_though_nothing_comes_from_a_plain_wall() -> None:
-    finder, moved = Finder(len(LABELS)), replace(PYRAMID, moved=True)
-    steps = [shown(Drawn(100, 100))] * 5 + [shown(x=NONE)] * (LASTS + WINDOW + 1)
-    ids = [finder.find(given._replace(pyramid=moved, n_events=9), made)[0][0].id for given, made in steps]
-    assert (ids[4], ids[-1]) == (1, 0)
-
-
-def spotted(*said: int | None) -> list[str]:
-    """What is shown of a thing that the network takes for these classes, step by step; None: no event comes."""
-    one, shown = Spotted(LABELS), list[str]()
-    for label in said:
-        logits = np.full((1, len(LABELS)), -5.0)
-        logits[0, label or 0] = 1.5
-        x = ALL[:, :SEEN, :SEEN] if label is not None else NONE[:, :SEEN, :SEEN]
-        given = Input(x, 0, 10, int(np.count_nonzero(x)), False)
-        shown.append(one.read([given], Outcome(logits.astype(np.float32), [1], 1, 0.1)).steady)
-    return shown
+def steadied(*said: int | None) -> list[str]:
+    """What is shown where the network takes a thing for these classes, step by step; None: no event comes."""
+    objects, thing = looking(), Drawn(100, 100)
+    drawn = [[] if label is None else [thing._replace(label=label)] for label in said]
+    return [told(objects, *one, x=ALL if one else NONE).steady for one in drawn]
 
 
 def test_a_thing_has_the_label_that_it_is_taken_for_on_and_on() -> None:
-    assert spotted(*[1] * 6) == [UNKNOWN] * (SETTLES - 1) + ["b"] * (7 - SETTLES)
-    assert set(spotted(*[0, 1, 2] * 10)[SETTLES:]) == {UNKNOWN}, "what looks like one after another is none"
-    assert spotted(*[1] * 6, *[None] * 50)[-1] == "b", "what is held still sends no events"
-    assert spotted(None, None) == [NOTHING] * 2
+    assert steadied(*[1] * 6) == [UNKNOWN] * (SETTLES - 1) + ["b"] * (7 - SETTLES)
+    assert set(steadied(*[0, 0, 1, 1, 2, 2] * 6)) == {UNKNOWN}, "what looks like one after another is none"
+    assert steadied(*[1] * 6, *[None] * 50)[-1] == "b", "what is held still sends no events"
+    assert steadied(None, None) == [NOTHING] * 2
 
 
 def answers(cuts: list[int]) -> list[Answer]:
@@ -190,7 +195,6 @@ def answers(cuts: list[int]) -> list[Answer]:
     model = finding()
     events = some_events(30_000, 300_000, size=(CAMERA.width, CAMERA.height))
     inputs = InputPipeline(model.card, CAMERA).push(events)
-    assert all(one.x.shape == model.runner(one.x.shape).shape for one in inputs)
     readout, state, said = model.readout(), model.initial_state(1, inputs[0].x.shape), list[Answer]()
     for part in np.split(np.arange(len(inputs)), cuts):
         if len(part):

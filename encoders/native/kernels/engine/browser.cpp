@@ -3,6 +3,7 @@
 // A network is one block of memory, whose pointers are distances from its begin until `open`. The block is laid out by
 // models/export/block.py: this head, and everything that it leads to.
 #if defined(__wasm__)
+#include "../finder.h"
 #include "../follow.h"
 #include "../front.h"
 #include "../pixels.h"
@@ -57,6 +58,15 @@ struct Network {  // a block, and what becomes of its logits
     const Block* block;
     SpikesightReadout readout;
     SpikesightHead head;  // slices 0: there is none
+};
+
+struct View {  // a block that looks all over a view, and what is found
+    double* told;  // finder.h
+    uint8_t* x;    // a bin at the finest level
+    SpikesightFinder* finder;
+    const Block* block;
+    const SpikesightLevel* levels;
+    int32_t n;
 };
 
 // Zeros for a T and all that it points to, in one piece.
@@ -182,8 +192,7 @@ EXPORTED(open) void open_block(Block* block) {
     block->engine = engine_plan(block->buffers, block->n_buffers, block->layers, block->n_layers, &block->readout);
 }
 
-// 0 if all went well, 1 if memory ran out.
-EXPORTED(step) int32_t step(const Block* block) { return int32_t(engine_run(block->engine, &block->run)); }
+static void rest(const Run& run) { memset(run.state_after, 0, size_t(run.state_size) * sizeof(float)); }
 
 // The read-out of an opened block, or null without memory. `sizes` and `rules` are the parameters of readout.h up to
 // `inertia`; with rates, whiten and what follows are there. `taught`: those of a head up to `input_places`, or null.
@@ -223,8 +232,7 @@ EXPORTED(network_open) Network* network_open(const Block* block, const int32_t* 
 }
 
 static void rest(Network* network) {
-    const Run& run = network->block->run;
-    memset(run.state_after, 0, size_t(run.state_size) * sizeof(float));
+    rest(network->block->run);
     if (network->head.slices) spikesight_head_reset(&network->head);
     spikesight_readout_reset(&network->readout);
 }
@@ -243,11 +251,40 @@ EXPORTED(network_step) int32_t network_step(Network* network, int32_t inputs, in
     for (int32_t i = 0; i < inputs; ++i) active += x[i] != 0;
     const bool fresh = spikesight_readout_woken(&readout, active) || reset;
     if (fresh) rest(network);
-    if (step(network->block)) return -1;
+    if (engine_run(network->block->engine, &run)) return -1;
     if (network->head.slices) spikesight_head_step(&network->head, run.rates, x, network->logits, network->rates);
     spikesight_readout_step(&readout, network->logits, network->rates, active);
     const double answer[] = {readout.known, double(readout.best), double(readout.label), double(readout.steady), double(readout.seen)};
     memcpy(network->answer, answer, sizeof answer);
     return fresh;
+}
+
+// What finds things with an opened block, or null without memory; sizes, places and n levels: finder.h.
+EXPORTED(view_open) View* view_open(const Block* block, const int32_t* sizes, SpikesightPlace* places, const SpikesightLevel* levels,
+                                    int32_t n) {
+    const size_t bytes = spikesight_finder_bytes(sizes), told = spikesight_finder_told(sizes[0]);
+    const size_t inputs = size_t(2) * levels->height * levels->width;
+    Memory<View> memory(sizeof(double) * told + inputs + sizeof(SpikesightFinder) + bytes);
+    View* view = memory.made;
+    if (!view) return nullptr;
+    memory.place(view->told, told);
+    memory.place(view->x, inputs);
+    memory.place(view->finder, 1 + bytes / sizeof(SpikesightFinder));
+    view->block = block, view->levels = levels, view->n = n;
+    spikesight_finder_begin(view->finder, sizes, places);
+    return view;
+}
+
+// A step on the view's x; `reset`: from rest. 0, or -1 if memory ran out.
+EXPORTED(view_step) int32_t view_step(View* view, int32_t reset) {
+    const Run& run = view->block->run;
+    SpikesightFinder* finder = view->finder;
+    uint8_t* atlas = static_cast<uint8_t*>(const_cast<void*>(run.x));
+    if (reset) rest(run), spikesight_finder_reset(finder);
+    spikesight_atlas(view->levels, view->n, finder->height, finder->width, view->x, atlas);
+    if (engine_run(view->block->engine, &run)) return -1;
+    const bool moved = memchr(atlas, 1, size_t(2) * finder->height * finder->width);  // or no frame came
+    spikesight_finder_step(finder, atlas, run.logits, moved, view->told);
+    return 0;
 }
 #endif

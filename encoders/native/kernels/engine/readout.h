@@ -2,13 +2,11 @@
 #pragma once
 #include "engine.h"
 #include "../lanes.h"
+#include "../readout.h"
 
 #include <algorithm>
 
 namespace {
-
-// How much pixel (y, x) of a place counts: those in its middle most, all together (reach / 2 + 1)^4.
-inline int64_t weight_at(const Readout& r, int64_t y, int64_t x) { return std::min(y + 1, r.reach - y) * std::min(x + 1, r.reach - x); }
 
 // Logits, linear in the mean of the spikes over the image, or over the one place that it is, into out [padded]; sums
 // [channels] of the spikes over all pixels are made on the way. How many are not zero.
@@ -19,7 +17,7 @@ int64_t read_frame(const Readout& r, const Buffer& b, const T* spikes, int32_t* 
     int64_t active = 0;
     memset(sums, 0, channels * 4);
     for (int64_t p = 0; p < pixels; ++p) {
-        const auto weight = int32_t(r.reach ? weight_at(r, p / b.width, p % b.width) : 1);
+        const int32_t weight = spikesight_weight_at(int32_t(r.reach), int32_t(p));
         for (int64_t c = 0; c < channels; ++c) sums[c] += weight * int32_t(spikes[p * channels + c]);
     }
     memcpy(out, r.bias, r.padded * 4);
@@ -49,9 +47,8 @@ int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* s
     for (int64_t place = 0; place < rows * columns; ++place, out += r.classes) {
         memcpy(out, r.bias, r.classes * 4);
         for (int64_t i = 0; i < r.reach * r.reach; ++i) {
-            const int64_t y = i / r.reach, x = i % r.reach;
-            const float weight = float(weight_at(r, y, x));
-            const float* sum = sums + ((place / columns + y) * b.width + place % columns + x) * padded;
+            const float weight = float(spikesight_weight_at(int32_t(r.reach), int32_t(i)));
+            const float* sum = sums + ((place / columns + i / r.reach) * b.width + place % columns + i % r.reach) * padded;
             for (int64_t k = 0; k < r.classes; ++k) out[k] += weight * sum[k];
         }
     }
