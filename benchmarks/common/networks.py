@@ -106,18 +106,18 @@ def quantised(file: Path, x_seq: Tensor) -> Path:
     return made
 
 
-def onnx_runtime(file: Path, x_seq: Tensor, threads: int = 1) -> Callable[[], Any]:
-    """Return a function that runs the exported network in ONNX Runtime."""
+def onnx_runtime(file: Path, x_seq: Tensor, threads: int = 1) -> Callable[..., Any]:
+    """Return a function that runs the exported network in ONNX Runtime, on x_seq or another input of its shape."""
     import onnxruntime as ort
 
     options = ort.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = threads, 1
     session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-    return lambda: session.run(None, {"x_seq": x_seq.numpy()})
+    return lambda x=x_seq: session.run(None, {"x_seq": x.numpy()})
 
 
-def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str, threads: int = 1) -> Callable[[], Any]:
-    """Return a function that runs the network, or its ONNX file, in OpenVINO."""
+def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str, threads: int = 1) -> Callable[..., Any]:
+    """Return a function that runs the network, or its ONNX file, in OpenVINO, on x_seq or an input of its shape."""
     import openvino as ov
 
     with torch.no_grad():
@@ -125,7 +125,7 @@ def openvino(network: SpikingResNet | Path, x_seq: Tensor, precision: str, threa
         model = ov.convert_model(source)
     options = {"INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "LATENCY"}
     request = ov.Core().compile_model(model, "CPU", options).create_infer_request()
-    return lambda: request.infer([x_seq.numpy()])
+    return lambda x=x_seq: request.infer([x.numpy()])
 
 
 def spikingjelly_converted(ann: nn.Module, images: Tensor, x_seq: Tensor) -> Variants:

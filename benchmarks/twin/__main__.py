@@ -8,6 +8,10 @@ The ANNs at half the steps of the SNN that the whole recipe made, which stands b
 
 A run that is finished is neither trained nor asked again, so the command goes on where it was stopped. `--seeds 0 1`
 trains these alone, `--seeds` none; `--train` asks nothing.
+
+The time of a window in each program that is installed, on a core that nothing else uses; it needs no run:
+
+    taskset -c 1 python -m benchmarks.twin --root DATA --times
 """
 
 import argparse
@@ -21,6 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.common import report
+from benchmarks.common.timing import begin
 from benchmarks.twin.ask import (
     Right,
     answer,
@@ -40,11 +45,16 @@ from benchmarks.twin.train import (
     load_samples,
     made_as_twin,
     settings,
+    shape_of,
     train_together,
     trained,
     wanted,
 )
+from spikesight.models.checkpoint import load
+from spikesight.models.engine.engine import engine_status
 from spikesight.models.networks.resnet import SpikingResNet
+from spikesight.models.shipped import find
+from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import MOST
@@ -117,11 +127,15 @@ def ask(data: Data, to: Path, count: int) -> None:
     operations({name: [one["costs"] for one in of] for name, of in found.items()}, to)
 
 
-def time_them(data: Data, to: Path) -> None:
-    """Add the table of times of a window: of the first seed's twins, before a test recording of each digit."""
-    first = {name: trained(name, 0, data.config, to) for name in TWINS if (to / f"{name}-0" / METRICS).exists()}
+def time_them(config: TrainConfig) -> None:
+    """Add the table of times of a window before a test recording of each digit: of the shipped SNN, whose rates the
+    engine's time depends on, and of ANNs of random weights, on which a dense program's time does not depend.
+    """
+    shipped, card = load(find("nmnist"))
+    assert isinstance(shipped, SpikingResNet)
+    networks = {name: twin.kind(shape_of(twin, config)).eval() for name, twin in TWINS.items()} | {"snn": shipped}
     report.table("a window on one core, ms", "twin and program", "ms")
-    for what, ms in times(first, next(real(Path(data.config.root), data.contract))).items():
+    for what, ms in times(networks, next(real(Path(config.root), card.contract))).items():
         name, _, program = what.partition(": ")
         report.row(f"{TWINS[name].words}: {program}", ms)
 
@@ -169,16 +183,21 @@ def main(argv: Sequence[str]) -> None:
     parser.add_argument("--only", nargs="+", choices=list(TWINS), default=list(TWINS), help="twins to train")
     parser.add_argument("--count", type=int, default=200, help="samples of a question that are made")
     parser.add_argument("--train", action="store_true", help="train alone")
+    parser.add_argument("--times", action="store_true", help="measure times alone")
     args: argparse.Namespace = parser.parse_args(argv)
-    data = load_samples(settings(args.root, args.cache, args.steps, args.lr))
+    config = settings(args.root, args.cache, args.steps, args.lr)
+    if args.times:
+        begin(engine_status())
+        time_them(config)
+        report.write("twintimes", args.json)
+        return
+    data = load_samples(config)
     if args.snn:
         made_as_twin(args.snn, args.to)
     train(data, args.to, args.seeds, args.only)
     if not args.train:
         name = "twinlong" if args.snn else "twin"
         ask(data, args.to, args.count)
-        report.write(name, args.json)
-        time_them(data, args.to)
         report.write(name, args.json)
 
 

@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[0]))  # this folder is n
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 import notebook
 
-from benchmarks.board.rows import BOARD, pairs, read_board
+from benchmarks.board.rows import BOARD, SIGNIFICANT, pairs, read_board
 from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
@@ -62,9 +62,9 @@ SPEED = (
         for rate in (7, 30)
         for name, row in (("our engine", "engine"), ("OpenVINO in int8", "OpenVINO int8"))
     ),
-    Speed("a step of 1 stream of `nmnist`, over PyTorch", "engine", "nmnist: one step of 1 stream(s)", "engine",
-          "times network (torch)"),
-    Speed("a step of 32 streams, over PyTorch", "engine", "nmnist: one step of 32 stream(s)", "engine",
+    Speed("a step of 1 stream of an earlier `nmnist`, over PyTorch", "engine", "nmnist: one step of 1 stream(s)",
+          "engine", "times network (torch)"),
+    Speed("a step of 32 streams of it, over PyTorch", "engine", "nmnist: one step of 32 stream(s)", "engine",
           "times network (torch)"),
     Speed("a LIF layer, forward and backward, over SpikingJelly", "neurons",
           "[16, 32, 64, 32, 32] float32, forward + backward", "fused (ours)", JELLY),
@@ -182,7 +182,7 @@ def conversion() -> Iterator[str]:
 
 def commitments() -> Iterator[str]:
     """Commitments of the digit model in streams that are never reset."""
-    columns = "committed wrongly", "most in a class", "rightly", "half by, ms", "old until, ms"
+    columns = "wrongly", "wrongly in the worst class", "rightly", "half by, ms", "old label until, ms"
     yield from head("bin, ms", "error rate", "things", *columns)
     for bin_ms, rates in results("recorded.json")["nmnist-commitments"].items():
         for rate, (count, wrong, most, right, median, stale) in rates.items():
@@ -200,7 +200,10 @@ SHIFTS = (
 
 def shifts() -> Iterator[str]:
     """The digit model's commitments under shifts, with and without the alarm."""
-    yield from head("shift", "rightly, %", "with the alarm", "wrongly, %", "before the alarm, %", "alarms", "after, s")
+    yield from head(
+        "shift", "rightly, %", "the same, with the alarm", "wrongly, %", "the same, with the alarm",
+        "streams with an alarm", "alarm after, s",
+    )  # fmt: skip
     (table,) = (table for _, table in measured("shifts") if table["title"] == "Commitments under shifts: recordings")
     for name, things, right, kept, wrong, before, streams, alarms, after in table["rows"]:
         if name not in SHIFTS:
@@ -219,7 +222,7 @@ def wilson(correct: float, count: float) -> str:
 
 def unknown() -> Iterator[str]:
     """Inputs without a right answer: how well they are told from what was learnt, and how many get a label."""
-    yield from head("model", "input", "count", "AUROC", "labelled, %")
+    yield from head("model", "input", "count", "AUROC", "get a label, %")
     rows: dict[tuple[str, str], list[Any]] = {}
     for _, table in measured("real_input"):
         model, _, rest = table["title"].partition(": ")
@@ -242,7 +245,7 @@ IN_ANY_MOTION = (
 
 def any_motion() -> Iterator[str]:
     """The digit model in motions, before sensors and on things of the corpus and others."""
-    yield from head("what", "of", "right, 95 %", "another digit's label", "best guess right")
+    yield from head("what", "of", "right, 95 %", "a wrong digit's label", "best guess right")
     (table,) = (table for _, table in measured("digits"))
     rows = {row[0]: row[1:] for row in table["rows"]}
     for what in IN_ANY_MOTION:
@@ -292,8 +295,8 @@ def twins() -> Iterator[str]:
     """One network trained as SNN and as ANN, long and shortly: right answers, operations and time."""
     long, short = ({table["title"]: table["rows"] for _, table in measured(name)} for name in ("twinlong", "twin"))
     yield from head(
-        "what", "SNN, 6,000 steps", "ANN, ten frames, 3,000", "ANN, one frame, 3,000", "250 steps: SNN", "ANN, ten",
-        "kernel",
+        "what", "SNN, 6,000 steps", "ANN, ten frames, 3,000", "ANN, one frame, 3,000", "SNN, 250 steps",
+        "ANN, ten frames, 250", "RBF kernel",
     )  # fmt: skip
     both = []
     for tables in (long, short):
@@ -312,8 +315,9 @@ def twins() -> Iterator[str]:
     for n, what in ((1, "M multiply-adds"), (2, "M additions"), (4, "uJ, counted")):
         far, near = ([f"{row[n] / (1 if n == 4 else 1e6):.3g}" for row in t[OPERATIONS]] for t in (long, short))
         yield line(what, *far, *near[:2], "")
-    spent = dict(long["a window on one core, ms"])
-    for program in ("our engine", "PyTorch", "ONNX Runtime", "ONNX Runtime int8"):
+    ((_, timed),) = measured("twintimes")
+    spent = dict(timed["rows"])
+    for program in ("our engine", "PyTorch", "ONNX Runtime", "ONNX Runtime int8", "OpenVINO int8"):
         found = (spent.get(f"{name}: {program}") for name in TWINS)
         yield line(f"ms, {program}", *("" if ms is None else f"{ms:.2g}" for ms in found), "", "", "")
 
@@ -348,27 +352,42 @@ IN_CSV_ALONE = (
 )  # fmt: skip
 
 
+SETS = {"motions": "drawn motions: ", "signs": "signed words: ", "mnist": "MNIST: "}
+"""What a row of the board begins with, where a table holds several sets."""
+
+
 def board(*sets: str) -> Iterator[str]:
     """Rows of the board, by the names of their sets."""
-    yield from head("row", "what", "best guess right, %", "windows", "uJ, counted")
+    yield from head("what", "best guess right, %", "windows", "uJ, counted")
     for row in read_board(BOARD)["rows"]:
-        if row["figures"] and row["name"].partition(":")[0] in sets and row["name"] not in IN_CSV_ALONE:
+        of = row["name"].partition(":")[0]
+        if row["figures"] and of in sets and row["name"] not in IN_CSV_ALONE:
             joules = row["figures"].get("microjoules")
             cost = "" if joules is None else f"{joules:.3g}"
-            yield line(row["name"], row["about"], right(row), row["figures"]["count"], cost)
+            yield line(SETS.get(of, "") + row["about"], right(row), row["figures"]["count"], cost)
+
+
+PAIRED = {
+    ("nmnist: nmnist", "nmnist: RBF kernel"): "N-MNIST, test: the shipped network and the RBF kernel",
+    ("parts: spiking-fast", "parts: ann-frame-fast"): "five-fold: our spiking network and the ANN on one frame",
+    ("parts: rbf", "parts: spiking-fast"): "five-fold: the RBF kernel and our spiking network",
+    ("parts: head", "parts: rbf"): "five-fold: the taught head and the RBF kernel",
+    ("parts: spiking-fast", "parts: snntorch"): "five-fold: our spiking network and snnTorch's",
+    ("motions: motions", "motions: RBF kernel"): "drawn motions: the shipped network and the RBF kernel",
+    ("signs: head", "signs: RBF kernel"): "signed words: the taught head and the RBF kernel",
+}
+"""Pairs of rows that matter, and what to call them."""
 
 
 def differences() -> Iterator[str]:
     """What the board's paired tests tell between rows that matter."""
-    asked = (
-        ("parts: head", "parts: rbf"), ("parts: spiking-fast", "parts: rbf"),
-        ("parts: spiking-fast", "parts: ann-frame-fast"), ("parts: spiking-fast", "parts: snntorch"),
-        ("nmnist: nmnist", "nmnist: RBF kernel"), ("motions: motions", "motions: RBF kernel"),
-        ("signs: head", "signs: RBF kernel"),
-    )  # fmt: skip
-    for pair in pairs(read_board(BOARD)["rows"]):
-        if (pair.first, pair.second) in asked or (pair.second, pair.first) in asked:
-            yield f"- {pair.sentence()}"
+    yield from head("first and second", "recordings better by the first", "by the second", "p", "so")
+    found = {frozenset(pair[:2]): pair for pair in pairs(read_board(BOARD)["rows"])}
+    for (first, second), words in PAIRED.items():
+        pair = found[frozenset((first, second))]
+        won, lost = (pair.better, pair.worse) if pair.first == first else (pair.worse, pair.better)
+        verdict = "no difference can be told" if pair.p >= SIGNIFICANT else f"the {'first' if won > lost else 'second'}"
+        yield line(words, won, lost, f"{pair.p:.2g}", verdict)
 
 
 def attacks() -> Iterator[str]:

@@ -98,7 +98,7 @@ def decode(data: bytes, name: str, max_pixels: int = 2**24) -> Sample:
             if isinstance(error.__cause__, NoEventsKnown):
                 raise ServiceError(415, NO_EVENTS) from None
             raise ServiceError(400, DAMAGED) from None
-    return Sample(events=recording.events, size=recording.size, warnings=recording.warnings)
+    return Sample(events=recording.events, size=recording.size, warnings=tuple(map(str, recording.warnings)))
 
 
 @contextmanager

@@ -79,14 +79,14 @@ def heads_of(trained: nn.Module | None, data: Data, first: Head | None = None) -
 
 
 def reason_not_to_train(first: Head) -> str | None:
-    """Return a sentence if the first head errs so rarely that no training could be shown to be better on the validation
-    recordings; else None.
+    """Return a sentence if the first head errs so rarely, or the validation recordings are so few, that no training
+    could be shown to be better on them; else None.
     """
     if better(np.full(len(first.right), True), first.recording, first.share):
         return None
     return (
-        f"{BEGUN} is right in {first.share:.0%} of what it has not learnt from: too few are wrong to tell that "
-        "training does better, so none is done (--epochs trains all the same)"
+        f"{BEGUN} is right in {first.share:.0%} of what it has not learnt from: on {len(set(first.recording))} "
+        "validation recordings no training could be shown to do better, so none is done (--epochs trains all the same)"
     )
 
 

@@ -134,9 +134,10 @@ def test_a_jpeg_of_many_scans_is_refused(client: TestClient) -> None:
 
 
 def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What another process read comes back with its warnings: of a file that is cut short, as here, too."""
     monkeypatch.setattr(decoding, "read_recording", lambda _: pytest.fail("it was read here"))
-    data = b"t,x,y,p\n" + b"1,2,3,1\n" * 1000
-    assert client.post("/v1/predict", files={"file": ("x.bin", data)}).status_code == 200
+    data = b"t,x,y,p\n" + b"1,2,3,1\n" * 1000 + b"1,2"
+    assert "cut short" in client.post("/v1/predict", files={"file": ("x.bin", data)}).json()["warnings"][0]
 
 
 def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
