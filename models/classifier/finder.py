@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.native.build import call
-from spikesight.encoders.pyramid import SEEN, Pyramid
+from spikesight.encoders.pyramid import READ, SEEN, Pyramid
 from spikesight.models.networks.places import CELL, FIRST, REACH
 from spikesight.models.steps import Input
 
@@ -37,7 +37,7 @@ def places_of(pyramid: Pyramid) -> NDArray[np.void]:
 
 def sizes_of(pyramid: Pyramid, classes: int, most: int = MOST) -> NDArray[np.int32]:
     """Return the parameters of the kernel's SpikesightFinder, in its order."""
-    sizes = [classes, len(places_of(pyramid)), most, WINDOW, pyramid.height, pyramid.width, SEEN]
+    sizes = [classes, len(places_of(pyramid)), most, WINDOW, pyramid.height, pyramid.width, SEEN, READ]
     return np.array(sizes, np.int32)
 
 

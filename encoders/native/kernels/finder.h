@@ -25,9 +25,12 @@ enum {
 #define SPIKESIGHT_MUCH 0.8
 #define SPIKESIGHT_NEAR 0.75   /* largest distance of a thing from where it would be, by its length */
 #define SPIKESIGHT_LARGER 1.6  /* largest ratio of lengths of what is of the same size */
-#define SPIKESIGHT_FOLLOWS 0.3 /* shares of the way to where a thing is found that change its place, */
-#define SPIKESIGHT_TURNS 0.04  /* and its speed */
+#define SPIKESIGHT_OTHER 0.6   /* how much farther a thing counts that is taken for another class */
+#define SPIKESIGHT_FOLLOWS 0.5 /* shares of the way to where a thing is found that change its place, */
+#define SPIKESIGHT_TURNS 0.02  /* and its speed */
 #define SPIKESIGHT_LATE 2.5    /* steps by which the network's answers are behind */
+#define SPIKESIGHT_AROUND 0.6  /* of a box's length: how far from its middle its events are looked for, */
+#define SPIKESIGHT_SHIFTS 0.35 /* and by how much they may shift it */
 #define SPIKESIGHT_NEWEST 0.05 /* weight of the newest step in a thing's shares */
 #define SPIKESIGHT_SHOWN 0.7   /* least share of a class to be shown, */
 #define SPIKESIGHT_STAYS 0.6   /* and to stay */
@@ -75,7 +78,7 @@ typedef struct { /* a place that lies in a level */
 
 typedef struct { /* followed as an alpha-beta filter does it: where it is, and how it moves */
     int32_t id;            /* from 1; 0: of no thing */
-    int32_t at, kind;      /* the place where it was found last, and the class for which it was taken there */
+    int32_t at;            /* the place where it was found last */
     int32_t found, missed; /* steps in which it was found, and those since */
     bool hidden, seen;     /* whether another thing was found where it would be, and whether it was found in this step */
     SpikesightSquare box;  /* in which it was found, between those of the places around it */
@@ -90,7 +93,7 @@ typedef struct {
     /* parameters */
     int32_t classes, n;          /* logits of a place, and places */
     int32_t most, window;        /* things at once, and steps over which the answers at a place are averaged */
-    int32_t height, width, side; /* of the atlas, and of what a place sees of it, in cells */
+    int32_t height, width, side, read; /* of the atlas, and of what a place sees of it and reads, in cells */
     SpikesightPlace *places;     /* [n] */
     /* memory and state */
     float *recent;               /* [window][n][classes], logits of the last steps */
@@ -110,7 +113,7 @@ static inline size_t spikesight_finder_told(int32_t classes) {
     return (sizeof(SpikesightTold) + SPIKESIGHT_FOUND * sizeof(SpikesightObject)) / sizeof(double) + 2 * (size_t)classes;
 }
 
-/* The bytes of a finder and of its memory, which lies behind it; `sizes`: its parameters from `classes` to `side`. */
+/* The bytes of a finder and of its memory, which lies behind it; `sizes`: its parameters from `classes` to `read`. */
 static inline size_t spikesight_finder_bytes(const int32_t *sizes) {
     const size_t classes = (size_t)sizes[0], n = (size_t)sizes[1], window = (size_t)sizes[3];
     return sizeof(SpikesightFinder) + sizeof(double) * (SPIKESIGHT_THINGS + 1) * classes + sizeof(float) * window * n * classes;
@@ -125,7 +128,7 @@ static inline void spikesight_finder_reset(SpikesightFinder *f) {
 /* Zeros of so many bytes become a finder. */
 static inline void spikesight_finder_begin(SpikesightFinder *f, const int32_t *sizes, SpikesightPlace *places) {
     double *shares = (double *)(f + 1);
-    memcpy(f, sizes, 7 * sizeof *sizes);
+    memcpy(f, sizes, 8 * sizeof *sizes);
     f->places = places;
     for (int i = 0; i <= SPIKESIGHT_THINGS; ++i, shares += f->classes) f->things[i].shares = shares;
     f->recent = (float *)shares;
@@ -224,25 +227,48 @@ static inline bool spikesight_finder_lit(const SpikesightFinder *f, const uint8_
     return lit >= SPIKESIGHT_SILENT;
 }
 
-/* The thing that is found in this box, if it is there already: the nearest. The longer it was not seen, the farther it may be. */
-static inline SpikesightThing *spikesight_finder_nearest(SpikesightFinder *f, SpikesightSquare box, int32_t kind) {
-    SpikesightThing *nearest = NULL;
-    for (SpikesightThing *one = f->things; one < f->things + f->count; ++one) {
-        const double off = spikesight_off(one, box), far = SPIKESIGHT_NEAR * fmax(1.0, (double)one->missed / SPIKESIGHT_LASTS);
-        if (one->seen || off >= far || (!spikesight_held(one) && kind != one->kind)) continue;
-        if (!nearest || off < spikesight_off(nearest, box)) nearest = one;
+/* Where a thing is now: in the middle of what is lit in the box that the network gives it, as its answers are late and events
+ * are not; but not far from there, as events come from other things, too. */
+static inline SpikesightSquare spikesight_finder_now(const SpikesightFinder *f, const uint8_t *atlas, const SpikesightPlace *place,
+                                                     SpikesightSquare box) {
+    const double cell = place->box.side / f->read, half = (f->side - 1) / 2.0;
+    SpikesightSquare now = box;
+    for (int pass = 0; pass < 2; ++pass) {
+        double right = 0.0, down = 0.0;
+        int32_t lit = 0;
+        for (int32_t row = place->row; row < place->row + f->side && row < f->height; ++row)
+            for (int32_t u = place->column; u < place->column + f->side && u < f->width; ++u) {
+                const double x = place->box.x + (u - place->column - half) * cell, y = place->box.y + (row - place->row - half) * cell;
+                if (!(atlas[row * f->width + u] | atlas[(f->height + row) * f->width + u])) continue;
+                if (fmax(fabs(x - now.x), fabs(y - now.y)) > SPIKESIGHT_AROUND * box.side) continue;
+                right += x, down += y, lit += 1;
+            }
+        if (lit < 2 * SPIKESIGHT_SILENT) break;
+        now.x = right / lit, now.y = down / lit;
     }
-    return nearest;
+    return spikesight_apart(now, box) < SPIKESIGHT_SHIFTS ? now : box;
 }
 
-/* It is found again; the first times count more. */
-static inline void spikesight_thing_move(SpikesightThing *one, SpikesightSquare box) {
+/* How far a place lies from where a thing would be; infinite if it is too far: the longer the thing was not seen, the farther it
+ * may be. What is taken for another class counts as farther. */
+static inline double spikesight_finder_far(const SpikesightThing *one, const SpikesightPlace *place, SpikesightSquare box) {
+    const double off = spikesight_off(one, box), far = SPIKESIGHT_NEAR * fmax(1.0, (double)one->missed / SPIKESIGHT_LASTS);
+    const bool other = place->kind != one->best;
+    return off < far && (spikesight_held(one) || !other) ? off + SPIKESIGHT_OTHER * other : INFINITY;
+}
+
+/* It is found at a place again; the first times count more. */
+static inline void spikesight_thing_move(const SpikesightFinder *f, const uint8_t *atlas, const SpikesightPlace *place, SpikesightSquare box,
+                                         SpikesightThing *one) {
     const SpikesightSquare there = spikesight_after(one, one->missed + 1);
     const double follows = fmax(SPIKESIGHT_FOLLOWS, 1.0 / ++one->found), turns = fmax(SPIKESIGHT_TURNS, 1.0 / (one->found + 2));
-    one->right += turns * (box.x - there.x);
-    one->down += turns * (box.y - there.y);
-    one->box.x = there.x + follows * (box.x - there.x);
-    one->box.y = there.y + follows * (box.y - there.y);
+    const double ahead_x = SPIKESIGHT_LATE * one->right, ahead_y = SPIKESIGHT_LATE * one->down;
+    const SpikesightSquare ahead = {box.x + ahead_x, box.y + ahead_y, box.side}, now = spikesight_finder_now(f, atlas, place, ahead);
+    const double right = now.x - ahead_x - there.x, down = now.y - ahead_y - there.y; /* from where it was LATE steps ago */
+    one->right += turns * right;
+    one->down += turns * down;
+    one->box.x = there.x + follows * right;
+    one->box.y = there.y + follows * down;
     one->box.side = there.side + follows * (box.side - there.side);
 }
 
@@ -250,28 +276,38 @@ static inline void spikesight_thing_move(SpikesightThing *one, SpikesightSquare 
  * sends events for sure. */
 static inline void spikesight_finder_follow(SpikesightFinder *f, const int32_t *found, int32_t n, const uint8_t *atlas, bool moved) {
     SpikesightThing *const things = f->things, *next = things;
+    SpikesightSquare boxes[SPIKESIGHT_FOUND];
+    bool taken[SPIKESIGHT_FOUND] = {false};
     int32_t held = 0;
     for (SpikesightThing *one = things; one < things + f->count; ++one) one->seen = false, held += spikesight_held(one);
-    for (int32_t i = 0; i < n; ++i) {
+    for (int32_t i = 0; i < n; ++i) boxes[i] = spikesight_finder_between(f, &f->places[found[i]]);
+    for (int32_t left = n; left > 0; --left) { /* what lies nearest to a thing, and then what is none of them, the surest first */
+        SpikesightThing *nearest = NULL;
+        double least = INFINITY;
+        int32_t i = 0;
+        while (taken[i]) ++i;
+        for (int32_t k = i; k < n; ++k)
+            for (SpikesightThing *one = things; !taken[k] && one < things + f->count; ++one) {
+                const double far = one->seen ? INFINITY : spikesight_finder_far(one, &f->places[found[k]], boxes[k]);
+                if (far < least) least = far, nearest = one, i = k;
+            }
         const SpikesightPlace *place = &f->places[found[i]];
-        const SpikesightSquare box = spikesight_finder_between(f, place);
-        SpikesightThing *one = spikesight_finder_nearest(f, box, place->kind);
-        if (one) {
-            held += !spikesight_held(one);
-            spikesight_thing_move(one, box);
+        taken[i] = true;
+        if (nearest) {
+            held += !spikesight_held(nearest);
+            spikesight_thing_move(f, atlas, place, boxes[i], nearest);
         } else if (place->sure > SPIKESIGHT_BEGINS && held < f->most && f->count < SPIKESIGHT_THINGS) {
             held += 1;
-            one = &things[f->count++];
-            one->id = ++f->issued;
-            one->found = 1;
-            one->told = 0;
-            one->box = box;
-            one->right = one->down = 0.0;
+            nearest = &things[f->count++];
+            nearest->id = ++f->issued;
+            nearest->found = 1;
+            nearest->told = 0;
+            nearest->box = spikesight_finder_now(f, atlas, place, boxes[i]);
+            nearest->right = nearest->down = 0.0;
         } else continue;
-        one->at = found[i];
-        one->kind = place->kind;
-        one->missed = 0;
-        one->seen = true;
+        nearest->at = found[i];
+        nearest->missed = 0;
+        nearest->seen = true;
     }
     for (SpikesightThing *one = things; one < things + f->count; ++one) {
         one->hidden = false;

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.native.targets import SOURCES
-from spikesight.encoders.pyramid import Pyramid, pyramid_of
+from spikesight.encoders.pyramid import READ, SEEN, Pyramid, pyramid_of
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.finder import MOST, WINDOW, places_of
 from spikesight.models.classifier.objects import Objects, outcomes
@@ -78,22 +78,30 @@ things = st.builds(
 )
 
 
-@given(things)
+@given(things, st.integers(0, 2**32), st.floats(0, 0.4))
 @settings(max_examples=30, deadline=None)
-def test_a_thing_is_one_between_the_places_that_take_it_for_one(thing: Drawn) -> None:
+def test_a_thing_is_one_between_the_places_that_take_it_for_one_where_its_events_are(
+    thing: Drawn, seed: int, share: float
+) -> None:
     """Against NumPy, to the hundredths of a pixel to which boxes are told."""
-    ((number, one),) = found(told(looking(), thing, steps=SETTLES + 1)).items()
+    x = ALL * (np.random.default_rng(seed).random(ALL.shape) < share)
+    x[:, ::9, ::9] = 1
+    ((number, one),) = found(told(looking(), thing, steps=SETTLES + 1, x=x)).items()
     assert (number, one.label) == (1, LABELS[thing.label])
-    assert distance(one, thing) < 0.25
-    assert 0.8 < one.box[2] / thing.length < 1.25
     logits = shown(thing)[1].logits.reshape(-1, len(LABELS))[NUMBERS].astype(float)
     powers, boxes = np.exp(logits), PLACES["box"]
     sure = powers.max(1) / (powers.sum(1) + 1)
-    best, longer = boxes[sure.argmax()], np.maximum(boxes[:, 2], boxes[sure.argmax(), 2])
-    near = np.abs(boxes[:, :2] - best[:2]).max(1) / longer < 0.5
+    best, (_, row, column) = boxes[sure.argmax()], PLACES["at"][sure.argmax()]
+    near = np.abs(boxes[:, :2] - best[:2]).max(1) / np.maximum(boxes[:, 2], best[2]) < 0.5
     near &= (np.abs(np.log(boxes[:, 2] / best[2])) < np.log(1.6)) & (sure >= 0.2)
-    x, y, size = sure[near] @ np.c_[boxes[near, :2], np.log(boxes[near, 2])] / sure[near].sum()
-    assert one.box == pytest.approx((x - np.exp(size) / 2, y - np.exp(size) / 2, *[np.exp(size)] * 2), abs=0.006)
+    *middle, size = sure[near] @ np.c_[boxes[near, :2], np.log(boxes[near, 2])] / sure[near].sum()
+    lit, side, now = x.any(0)[row : row + SEEN, column : column + SEEN], np.exp(size), middle
+    cells = best[:2] + (np.argwhere(lit)[:, ::-1] - (SEEN - 1) / 2) * best[2] / READ
+    for _ in range(2):
+        inside = np.abs(cells - now).max(1) <= 0.6 * side
+        now = cells[inside].mean(0) if inside.sum() > 7 else now
+    x, y = (now if np.abs(np.subtract(now, middle)).max() < 0.35 * side else middle) - side / 2
+    assert one.box == pytest.approx((x, y, side, side), abs=0.006)
 
 
 @given(things, things, st.integers(20, 60))
