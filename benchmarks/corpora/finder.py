@@ -37,7 +37,7 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
-from spikesight.training.data import load_data
+from spikesight.training.data import Data, load_data
 from spikesight.training.run.loop import update_average
 from spikesight.training.step.batches import carried_state, seeded
 
@@ -152,6 +152,18 @@ def photographs(folder: Path) -> NDArray[np.float32]:
     ) / np.float32(255)
 
 
+def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: int, to: Path) -> None:
+    """Go on from the model `begun` for so many steps of scenes; write the one that finds to `to`/model."""
+    assert data.outliers is not None
+    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, data.config.seed)
+    first, card = load(begun)
+    network = finding(cast(SpikingResNet, first))
+    network.load_state_dict(train(network, replace(scenes, photographs=pictures), steps, to))
+    recipe = {**card.training["recipe"], "learn_beta": True}
+    card = replace(card, contract=replace(card.contract, finds=True), training={**card.training, "recipe": recipe})
+    save(to / "model", network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="of nmnist/ and mnist/")
@@ -166,17 +178,8 @@ def main() -> None:
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
     register()
-    data = load_data(TrainConfig(data=DIGITS, root=args.root, cache=args.cache))
-    assert data.outliers is not None
-    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, args.seed)
-    if args.photographs:
-        scenes = replace(scenes, photographs=photographs(args.photographs))
-    begun, card = load(args.begun)
-    network = finding(cast(SpikingResNet, begun))
-    network.load_state_dict(train(network, scenes, args.steps, args.to))
-    recipe = {**card.training["recipe"], "learn_beta": True}
-    card = replace(card, contract=replace(card.contract, finds=True), training={**card.training, "recipe": recipe})
-    save(args.to / "model", network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
+    data = load_data(TrainConfig(data=DIGITS, root=args.root, cache=args.cache, seed=args.seed))
+    learn(args.begun, data, args.photographs and photographs(args.photographs), args.steps, args.to)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,102 @@
+"""Make the weights of `nmnist` from random ones: one command, one run, under three hours on two cores.
+
+    python -m benchmarks.corpora.whole --root DATA --cache CACHE --to RUN [--photographs FOLDER] [--part 0.1]
+
+Three stages, each from the weights of the one before. (1) An ANN learns from one frame of all events of a sample: a
+step costs a tenth of a spiking one's. (2) The network with LIF neurons, from these weights, learns from bins; without
+the first stage it would need ten times the steps until spikes reach its last layers. (3) It learns to find in scenes
+(finder.py). Then what it takes for unknown, its sets and its alarm are calibrated. A stage that is finished is not run
+again, so the command goes on where it was stopped. `--part` shortens all stages.
+"""
+
+import argparse
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from benchmarks.corpora import finder
+from benchmarks.corpora.sets import register
+from spikesight.app.cli import main as spikesight
+from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.neurons.state import State
+from spikesight.training.config import TrainConfig
+from spikesight.training.data import Data, load_data
+from spikesight.training.flags import from_mapping, read_yaml
+from spikesight.training.network import neuron_config
+from spikesight.training.run.loop import Run
+
+RECIPE = Path(__file__).with_name("digits.yaml")
+EPOCHS = 6  # into which the steps of the first two stages are divided
+FRAMES, RECORDINGS, SCENES = 1500, 1200, 4000  # optimiser steps of the stages
+FRAMES_LR, RECORDINGS_LR = 0.02, 0.01
+
+
+class OneFrame(SpikingResNet):
+    """A network that sees the events of all steps in one frame of counts, and answers once."""
+
+    def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
+        """Run x_seq [T, N, C, H, W]; return logits [1, N, K] and the state."""
+        return super().forward(x_seq.sum(0, keepdim=True), state)
+
+
+def shape_of(neuron: str, config: TrainConfig) -> ResNetConfig:
+    """Return the digit network's shape with these neurons, as --neuron has them."""
+    return replace(NETWORKS["event-medium"], neuron=neuron_config(replace(config, neuron=neuron)))
+
+
+def with_steps(data: Data, steps: int, lr: float) -> Data:
+    """Return the data with settings for a run of so many steps."""
+    return replace(data, config=replace(data.config, epochs=EPOCHS, epoch_steps=max(1, steps // EPOCHS), lr=lr))
+
+
+def from_frames(data: Data, to: Path) -> dict[str, Tensor]:
+    """Train the ANN on one frame and write its weights to `to`; return them."""
+    data = replace(data, config=replace(data.config, neuron="relu", spike_penalty=0.0))
+    run = Run(data, to.parent, network=OneFrame(shape_of("relu", data.config)))
+    while run.progress.epoch < run.config.epochs:
+        run.train_epoch(keep=False)
+        print(f"one frame, epoch {run.progress.epoch + 1}: {run.progress.correct / run.progress.seen:.3f}", flush=True)
+        run.progress.next_epoch()
+    weights = {name: tensor.contiguous() for name, tensor in run.shipped_network().state_dict().items()}
+    save_file(weights, to)
+    return weights
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--root", required=True, help="of nmnist/ and mnist/")
+    parser.add_argument("--cache", required=True, help="where drawn pictures are kept")
+    parser.add_argument("--to", type=Path, required=True, help="folder of the run")
+    parser.add_argument("--seed", type=int, default=0, help="of weights, samples and scenes (default 0)")
+    parser.add_argument("--part", type=float, default=1.0, help="share of the steps (default 1)")
+    parser.add_argument("--until", choices=["recordings", "scenes"], default="scenes", help="last stage")
+    parser.add_argument("--photographs", type=Path, help="a folder of pictures that show no digit")
+    args = parser.parse_args()
+    args.to.mkdir(parents=True, exist_ok=True)
+    register()
+    torch.manual_seed(args.seed)
+    config = from_mapping(TrainConfig(), read_yaml(RECIPE), str(RECIPE))
+    data = load_data(replace(config, root=args.root, cache=args.cache, seed=args.seed))
+    frames, recordings, model = args.to / "frames.safetensors", args.to / "recordings", args.to / "model"
+    begun = recordings / "checkpoints" / "best"
+    if not begun.exists():
+        first = with_steps(data, round(FRAMES * args.part), FRAMES_LR)
+        weights = load_file(frames) if frames.exists() else from_frames(first, frames)
+        network = SpikingResNet(shape_of("lif", data.config))
+        network.load_state_dict(weights)
+        Run(with_steps(data, round(RECORDINGS * args.part), RECORDINGS_LR), recordings, network=network).train()
+    if args.until == "recordings":
+        return
+    if not model.exists():
+        pictures = args.photographs and finder.photographs(args.photographs)
+        finder.learn(begun, data, pictures, round(SCENES * args.part), args.to)
+    register()
+    sys.exit(spikesight(["calibrate", str(model), "--root", args.root]))
+
+
+if __name__ == "__main__":
+    main()
