@@ -14,14 +14,13 @@ from typing import Any
 
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from benchmarks.common.report import processor_name
 from benchmarks.corpora.digits import training_samples
 from benchmarks.corpora.sets import shown_images
+from benchmarks.corpora.whole import OneFrame
 from spikesight.models.checkpoint import load
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
-from spikesight.models.neurons.state import State
 from spikesight.models.shipped import find
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import Data, load_data
@@ -35,14 +34,6 @@ from spikesight.training.step.batches import Batch, Batches, seeded
 RECIPE = Path(__file__).parents[1] / "corpora" / "digits.yaml"
 EPOCHS = 10  # into which the steps are divided: the first is the warm-up
 WEIGHTS, METRICS = "model.safetensors", "metrics.json"  # of a finished run; the second is written last
-
-
-class OneFrame(SpikingResNet):
-    """A network that sees the events of all steps in one frame of counts, and answers once."""
-
-    def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
-        """Run x_seq [T, N, C, H, W]; return logits [1, N, K] and the state."""
-        return super().forward(x_seq.sum(0, keepdim=True), state)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,9 @@ from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
     "product": 21_840,
-    "page, C, C++": 8_973,
-    "tests": 20_999,
-    "words": 28_345,
+    "page, C, C++": 9_010,
+    "tests": 21_000,
+    "words": 28_350,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 

@@ -78,19 +78,15 @@ things = st.builds(
 )
 
 
-@given(things, st.integers(0, 2**32), st.floats(0, 0.4))
+@given(things, st.integers(0, 2**32), st.floats(0.01, 0.4))
 @settings(max_examples=30, deadline=None)
-def test_a_thing_is_one_between_the_places_that_take_it_for_one_where_its_events_are(
-    thing: Drawn, seed: int, share: float
-) -> None:
+def test_a_thing_is_one_in_the_middle_of_its_events(thing: Drawn, seed: int, share: float) -> None:
     """Against NumPy, to the hundredths of a pixel to which boxes are told."""
     x = ALL * (np.random.default_rng(seed).random(ALL.shape) < share)
-    x[:, ::9, ::9] = 1
     ((number, one),) = found(told(looking(), thing, steps=SETTLES + 1, x=x)).items()
     assert (number, one.label) == (1, LABELS[thing.label])
     logits = shown(thing)[1].logits.reshape(-1, len(LABELS))[NUMBERS].astype(float)
-    powers, boxes = np.exp(logits), PLACES["box"]
-    sure = powers.max(1) / (powers.sum(1) + 1)
+    boxes, sure = PLACES["box"], np.exp(logits).max(1) / (np.exp(logits).sum(1) + 1)
     best, (_, row, column) = boxes[sure.argmax()], PLACES["at"][sure.argmax()]
     near = np.abs(boxes[:, :2] - best[:2]).max(1) / np.maximum(boxes[:, 2], best[2]) < 0.5
     near &= (np.abs(np.log(boxes[:, 2] / best[2])) < np.log(1.6)) & (sure >= 0.2)
@@ -120,10 +116,7 @@ def test_what_moves_and_comes_nearer_stays_the_same_thing(begin: Drawn, end: Dra
 @settings(max_examples=10, deadline=None)
 def test_several_things_are_as_many_and_are_told_in_reading_order(drawn: list[Drawn]) -> None:
     answer = told(looking(), *drawn, steps=20)
-    listed = answer.prediction.objects
-    assert listed is not None
-    assert [one.label for one in listed] == ["a", "b", "c", "a", "a"]
-    assert len({one.id for one in listed}) == 5
+    assert [one.label for one in found(answer).values()] == ["a", "b", "c", "a", "a"]
     assert answer.steady in LABELS
 
 
