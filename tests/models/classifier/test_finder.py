@@ -91,7 +91,7 @@ def test_a_thing_is_one_in_the_middle_of_its_events(thing: Drawn, seed: int, sha
     near = np.abs(boxes[:, :2] - best[:2]).max(1) / np.maximum(boxes[:, 2], best[2]) < 0.5
     near &= (np.abs(np.log(boxes[:, 2] / best[2])) < np.log(1.6)) & (sure >= 0.2)
     *middle, size = sure[near] @ np.c_[boxes[near, :2], np.log(boxes[near, 2])] / sure[near].sum()
-    lit, side, now = x.any(0)[row : row + SEEN, column : column + SEEN], np.exp(size), middle
+    lit, side, now = x.max(0)[row : row + SEEN, column : column + SEEN], np.exp(size), middle
     cells = best[:2] + (np.argwhere(lit)[:, ::-1] - (SEEN - 1) / 2) * best[2] / READ
     for _ in range(2):
         inside = np.abs(cells - now).max(1) <= 0.6 * side
