@@ -26,6 +26,7 @@ import numpy as np
 
 from benchmarks.common import report
 from benchmarks.common.timing import begin
+from benchmarks.corpora.whole import shape_of
 from benchmarks.twin.ask import (
     Right,
     answer,
@@ -45,7 +46,6 @@ from benchmarks.twin.train import (
     load_samples,
     made_as_twin,
     settings,
-    shape_of,
     train_together,
     trained,
     wanted,
@@ -133,7 +133,9 @@ def time_them(config: TrainConfig) -> None:
     """
     shipped, card = load(find("nmnist"))
     assert isinstance(shipped, SpikingResNet)
-    networks = {name: twin.kind(shape_of(twin, config)).eval() for name, twin in TWINS.items()} | {"snn": shipped}
+    networks = {name: twin.kind(shape_of(twin.neuron, config)).eval() for name, twin in TWINS.items()} | {
+        "snn": shipped
+    }
     report.table("a window on one core, ms", "twin and program", "ms")
     for what, ms in times(networks, next(real(Path(config.root), card.contract))).items():
         name, _, program = what.partition(": ")

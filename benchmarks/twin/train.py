@@ -18,20 +18,18 @@ from safetensors.torch import load_file, save_file
 from benchmarks.common.report import processor_name
 from benchmarks.corpora.digits import training_samples
 from benchmarks.corpora.sets import shown_images
-from benchmarks.corpora.whole import OneFrame
+from benchmarks.corpora.whole import RECIPE, OneFrame, shape_of
 from spikesight.models.checkpoint import load
-from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
+from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.shipped import find
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import Data, load_data
 from spikesight.training.distributed import Processes, choose_device
 from spikesight.training.flags import from_mapping, read_yaml
-from spikesight.training.network import neuron_config
 from spikesight.training.progress import with_progress
 from spikesight.training.run.loop import Run
 from spikesight.training.step.batches import Batch, Batches, seeded
 
-RECIPE = Path(__file__).parents[1] / "corpora" / "digits.yaml"
 EPOCHS = 10  # into which the steps are divided: the first is the warm-up
 WEIGHTS, METRICS = "model.safetensors", "metrics.json"  # of a finished run; the second is written last
 
@@ -83,11 +81,6 @@ def load_samples(config: TrainConfig) -> Data:
     return replace(data, train=train, outliers=outliers)
 
 
-def shape_of(twin: Twin, config: TrainConfig) -> ResNetConfig:
-    """Return the network's shape: the same for all twins but for its neurons."""
-    return replace(NETWORKS["event-medium"], neuron=neuron_config(replace(config, neuron=twin.neuron)))
-
-
 def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> None:
     """Train the twins of these names with this seed; write the weights and metrics of each to <to>/<name>-<seed>."""
     runs: dict[str, Run] = {}
@@ -99,7 +92,7 @@ def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> Non
             config = replace(config, spike_penalty=0.0)
         torch.manual_seed(seed)
         mine = replace(data, config=config)
-        run = Run(mine, to, Processes(choose_device("cpu")), twin.kind(shape_of(twin, config)))
+        run = Run(mine, to, Processes(choose_device("cpu")), twin.kind(shape_of(twin.neuron, config)))
         run.network.train()
         given = run.batches = given or Handed(mine, run.processes)
         runs[name] = run
@@ -163,6 +156,6 @@ def wanted(to: Path, seeds: Sequence[int], among: Sequence[str]) -> dict[int, li
 def trained(name: str, seed: int, config: TrainConfig, to: Path) -> SpikingResNet:
     """Load a finished twin."""
     twin = TWINS[name]
-    network = twin.kind(shape_of(twin, config))
+    network = twin.kind(shape_of(twin.neuron, config))
     network.load_state_dict(load_file(to / f"{name}-{seed}" / WEIGHTS))
     return network.eval()
