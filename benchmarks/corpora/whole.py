@@ -19,6 +19,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
+from benchmarks.compare.ann import train_alone
 from benchmarks.corpora import finder
 from benchmarks.corpora.sets import register
 from spikesight.app.cli import main as spikesight
@@ -58,10 +59,8 @@ def from_frames(data: Data, to: Path) -> dict[str, Tensor]:
     """Train the ANN on one frame and write its weights to `to`; return them."""
     data = replace(data, config=replace(data.config, neuron="relu", spike_penalty=0.0))
     run = Run(data, to.parent, network=OneFrame(shape_of("relu", data.config)))
-    while run.progress.epoch < run.config.epochs:
-        run.train_epoch(keep=False)
-        print(f"one frame, epoch {run.progress.epoch + 1}: {run.progress.correct / run.progress.seen:.3f}", flush=True)
-        run.progress.next_epoch()
+    for epoch, loss in enumerate(train_alone(run), 1):
+        print(f"one frame, epoch {epoch}/{EPOCHS}  loss {loss:.4f}", flush=True)
     weights = {name: tensor.contiguous() for name, tensor in run.shipped_network().state_dict().items()}
     save_file(weights, to)
     return weights
@@ -83,19 +82,18 @@ def main() -> None:
     config = from_mapping(TrainConfig(), read_yaml(RECIPE), str(RECIPE))
     data = load_data(replace(config, root=args.root, cache=args.cache, seed=args.seed))
     frames, recordings, model = args.to / "frames.safetensors", args.to / "recordings", args.to / "model"
-    begun = recordings / "checkpoints" / "best"
-    if not begun.exists():
-        first = with_steps(data, round(FRAMES * args.part), FRAMES_LR)
-        weights = load_file(frames) if frames.exists() else from_frames(first, frames)
-        network = SpikingResNet(shape_of("lif", data.config))
-        network.load_state_dict(weights)
-        Run(with_steps(data, round(RECORDINGS * args.part), RECORDINGS_LR), recordings, network=network).train()
+    first = with_steps(data, round(FRAMES * args.part), FRAMES_LR)
+    network = SpikingResNet(shape_of("lif", data.config))
+    network.load_state_dict(load_file(frames) if frames.exists() else from_frames(first, frames))
+    run = Run(with_steps(data, round(RECORDINGS * args.part), RECORDINGS_LR), recordings, network=network)
+    if run.progress_path.exists():
+        run.resume()
+    run.train()
     if args.until == "recordings":
         return
     if not model.exists():
         pictures = args.photographs and finder.photographs(args.photographs)
-        finder.learn(begun, data, pictures, round(SCENES * args.part), args.to)
-    register()
+        finder.learn(recordings / "checkpoints" / "best", data, pictures, round(SCENES * args.part), args.to)
     sys.exit(spikesight(["calibrate", str(model), "--root", args.root]))
 
 
