@@ -53,7 +53,7 @@ STARTING = threading.Lock()  # held while what new processes inherit is changed
 
 CPU_S = 5
 OVER_S = 1.0  # so long after a call's deadline nobody holds its answer any more
-ENDS_S = 5.0  # in which the system tells how a process ended
+READY_S, ENDS_S = 60.0, 5.0  # in which a process answers first; in which the system tells how a process ended
 AGAIN_S = 0.2  # until a process is started again where that failed
 
 
@@ -118,10 +118,8 @@ def unpickle(data: bytes) -> tuple[bool, Any]:
     """Unpickle a result: (True, return value) or (False, exception). Raises UnpicklingError for anything else."""
     try:
         match ResultUnpickler(BytesIO(data)).load():
-            case (True, result):
-                return True, result
-            case (False, Exception() as error):
-                return False, error
+            case tuple((True, _) | (False, Exception())) as result:
+                return result
     except Exception as error:  # damaged pickles raise anything
         raise pickle.UnpicklingError("this is no answer") from error
     raise pickle.UnpicklingError("this is no answer")
@@ -140,6 +138,7 @@ class Worker:
         try:
             with alone(), theirs:
                 self.process.start()
+            self.call(time.monotonic() + READY_S, (bool, ()))  # it is one of ours, and ready
         except BaseException:
             self._tidy()
             raise
@@ -150,11 +149,6 @@ class Worker:
             self.line.send(deadline)
             self.line.send(work)
             return unpickle(self.line.recv_bytes(MEMORY))
-
-    def exit_code(self) -> int | None:
-        """Return the exit code of a process that has ended, negative for a signal; None if it has not."""
-        self.process.join(ENDS_S)
-        return self.process.exitcode
 
     def end(self) -> None:
         """Kill the process with whatever a call left behind."""
@@ -252,7 +246,8 @@ class Processes:
 
     async def _why(self, worker: Worker) -> Exception:
         """Return the error that says why a process has ended. Raises Expired, Stopped."""
-        code = await self._in_thread(worker.exit_code)
+        await self._in_thread(worker.process.join, ENDS_S)
+        code = worker.process.exitcode
         if code == -signal.SIGALRM:
             return Expired()
         if code == -signal.SIGKILL:  # by the kernel: nobody else has done so
@@ -335,6 +330,9 @@ def serve(line: Connection, folder: str | None) -> None:
     null = os.open(os.devnull, os.O_RDWR)
     for stream in range(3):  # libraries write there whatever a file makes them say
         os.dup2(null, stream)
+    if not getattr(sys.modules.get(PRELOAD), "FORKS", False):  # started with all of our environment, as one had ended
+        os.kill(os.getppid(), signal.SIGKILL)
+        os._exit(1)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if (statm := Path("/proc/self/statm")).exists():
         most = int(statm.read_text().split()[0]) * resource.getpagesize() + MEMORY

@@ -13,8 +13,8 @@ import tempfile
 import weakref
 from collections.abc import Callable
 from contextlib import nullcontext, suppress
+from multiprocessing.forkserver import ensure_running
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -146,7 +146,7 @@ async def test_one_that_was_killed_as_it_waited_harms_no_call() -> None:
     with calling() as call:
         pid = await call(os.getpid)
         os.kill(pid, signal.SIGKILL)
-        (worker,) = (one for one in call.processes._workers if one.process.pid == pid)
+        (worker,) = (one for one in list(call.processes._workers) if one.process.pid == pid)
         worker.process.join(PATIENCE_S)
         assert await call(doubled, 3) == 6
 
@@ -266,12 +266,6 @@ def test_the_least_limit_counts(own: str, files: dict[str, str], expected: int, 
 # ---------------------------------------------------------------------------------------------------- answers
 
 
-class Numbers(NamedTuple):
-    """A class, but no record that any call answers with."""
-
-    n: int
-
-
 @pytest.mark.parametrize(
     "answer", [np.ones(6, EVENTS), np.float32(2.5), calls.sample(3), {"a": [1, (2.5, "b"), None], "c": {True}}]
 )
@@ -284,7 +278,7 @@ def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
-    + [pickle.dumps((True, other)) for other in (os.getcwd, eval, Numbers(1), Path("/"), os.path.join, type)],
+    + [pickle.dumps((True, other)) for other in (eval, os.terminal_size((1, 1)), Path("/"), os.path.join, type)],
 )
 def test_what_is_no_answer_is_refused(data: bytes) -> None:
     with pytest.raises(pickle.UnpicklingError):
@@ -318,6 +312,7 @@ async def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch,
     for name in ("SPIKESIGHT_TOKEN", "AWS_SECRET_ACCESS_KEY"):
         monkeypatch.setenv(name, SECRET)
     monkeypatch.setenv("HDF5_PLUGIN_PATH", "/somewhere")
+    ensure_running()  # with all of it, as where a fork server ends between two looks at it
     with calling() as call:
         found, server, own = await call(calls.variables), await call(os.getppid), await call(os.getpid)
         assert await call(calls.noisy)
