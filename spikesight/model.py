@@ -73,7 +73,7 @@ class Model:
         return [answer.prediction for answer in stepper.steps(given)]
 
     def segments(self, what: SampleLike, size: Size | None = None) -> list[Segment]:
-        """Return what was shown when in what `predict` takes; the last segment has the label that `predict` gives."""
+        """Return what was shown when in what `predict` takes; one of the last segments has the label of `predict`."""
         return self._verdict(what, size).segments
 
     def _verdict(self, what: SampleLike, size: Size | None, objects: int = 0) -> Verdict:

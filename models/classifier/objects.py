@@ -77,5 +77,4 @@ class Objects:
             probabilities=tuple(told.probabilities), known=told.known, n_events=given.n_events, spikes=spikes,
             synops=outcome.synops, logits=tuple(told.logits), latency_ms=outcome.step_ms, objects=objects,
         )  # fmt: skip
-        steady = labels[told.steady]
-        return Answer(prediction, steady, outcome.layer_spikes, given.reset, self.spikes, self.synops)
+        return Answer(prediction, labels[told.steady], outcome.layer_spikes, given.reset, self.spikes, self.synops)

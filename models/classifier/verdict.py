@@ -3,9 +3,9 @@
 1. Each step is answered by the mean of the last T steps: a class, "unknown" or "nothing" (`Prediction.label`).
 2. The label to show follows the steps without flickering (`StableLabel`); live streams show the same one.
 3. An input of up to one window, T steps, shows one thing: its label is that of its last step, which has seen all of it.
-4. The label of a longer recording is the one shown at its end; if none was shown yet, that of its last step.
-5. Segments are the stretches over which one label was shown; what rule 3 or its exception decides is one segment. So
-   the last segment has the recording's label.
+4. The label of a longer recording is the one shown for most of its last T steps, the later of two; if none was shown
+   yet, that of its last step.
+5. Segments are the stretches over which one label was shown; what rule 3 or its exception decides is one segment.
 6. Probabilities, `known` and the commitment are those of the last step that says the recording's label; events, spikes
    and operations are sums over all steps.
 7. The recording is committed to its label if that step is, and its end is not shifted.
@@ -13,6 +13,7 @@
    the highest probability, is counted separately.
 """
 
+from collections import Counter, deque
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import NamedTuple
@@ -42,20 +43,21 @@ class Verdict:
         self._saying = dict[str, Prediction]()  # the last step that says each label
         self._first: Prediction | None = None
         self._last: Prediction | None = None
-        self._steady = ""
+        self._recent = deque[str](maxlen=window)  # labels shown in the last steps, the latest first
         self.steps = self.n_events = self.spikes = self.synops = 0
         self._latency_ms = 0.0
 
     def push(self, answer: Answer, steps: int = 1) -> None:
         """Add the answer after the recording's next step; or after the next `steps`, within the first window."""
-        p, self._steady = answer.prediction, answer.steady
+        p, steady = answer.prediction, answer.steady
         self._first, self._last = self._first or p, p
         self._saying[p.label] = p
         self.steps, self.n_events = self.steps + steps, self.n_events + p.n_events
         self.spikes, self.synops = self.spikes + p.spikes, self.synops + p.synops
         self._latency_ms += p.latency_ms
-        if self._steady:
-            self._extend(Segment(*self._times(p, p), self._steady, self._confidence(self._steady, p), 1))
+        if steady:
+            self._recent.extendleft([steady] * steps)
+            self._extend(Segment(*self._times(p, p), steady, self._confidence(steady, p), 1))
 
     def _extend(self, step: Segment) -> None:
         """Add a step to the last segment, or begin another."""
@@ -85,12 +87,12 @@ class Verdict:
     @property
     def _whole(self) -> bool:
         """Whether the last step answers for all."""
-        return self.steps <= self._window or not self._steady
+        return self.steps <= self._window or not self._recent
 
     @property
     def label(self) -> str:
         """The recording's label: a class, "unknown" or "nothing". Raises ValueError before the first step."""
-        return self._ends()[1].label if self._whole else self._steady
+        return self._ends()[1].label if self._whole else Counter(self._recent).most_common(1)[0][0]
 
     @property
     def prediction(self) -> Prediction:
@@ -98,7 +100,7 @@ class Verdict:
         first step.
         """
         (first, last), label = self._ends(), self.label
-        said = last if self._whole else self._saying.get(label, last)
+        said = self._saying.get(label, last)
         commitment = said.commitment and last.commitment and said.commitment._replace(shifted=last.commitment.shifted)
         if commitment:
             held = commitment.label == label and not commitment.shifted

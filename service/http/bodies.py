@@ -67,8 +67,7 @@ class AnswerBody(Body):
     """A prediction after one step or a whole sample; the fields are those of `models.steps.Prediction.fields`."""
 
     label: str = Field(
-        description='the best class; "unknown" where `known` is below 0.5, "nothing" where too few events came; of a '
-        "longer recording what is shown at its end, as the last of its segments",
+        description='a class; "unknown" (`known` below 0.5); "nothing" (too few events); as most of the last window says',
         examples=["7"],
     )
     index: int = Field(description="of the best class, whatever the label", examples=[7])
