@@ -36,6 +36,7 @@ struct Input {  // one frame, ready for one of the kernels
     const uint16_t* halves;  // the same as bfloat16, in place of it
     int64_t pad;
     int64_t reached, possible;  // outputs that meet a non-zero input, over all pixels and channels; that could meet one
+    int64_t beside;             // those of a side convolution of the same maps that meet one
 };
 
 // f(data) with the type that the buffer's frames have.
