@@ -120,19 +120,11 @@ class Source:
         for layer in plan.layers:
             channels = self.channels[layer.main.buffer] if layer.pool else layer.main.fan_out
             self.channels |= {layer.current: channels, layer.spikes: channels}
-        self.fused = {i for i in range(1, len(plan.layers)) if self.can_fuse(i)}
+        self.fused = {i for i, layer in enumerate(plan.layers) if layer.fused}
         self.buffers, self.extra, self.scratch = self.place()
         for i, layer in enumerate(plan.layers):
             if i + 1 not in self.fused:
                 self.write_layer(i, layer)
-
-    def can_fuse(self, i: int) -> bool:
-        """Return whether layer i pools the sums of the convolution before it, which no other layer reads."""
-        layers = self.plan.layers
-        conv, buffer = layers[i - 1], layers[i].main.buffer
-        lone = not (conv.pool or conv.neuron) and conv.side.buffer < 0 and conv.before.buffer < 0
-        takers = sum((one.main.buffer, one.side.buffer, one.before.buffer).count(buffer) for one in layers)
-        return bool(layers[i].pool) and lone and conv.current == buffer and takers == 1
 
     def is_float(self, buffer: int) -> bool:
         """Return whether a map holds floats rather than bytes; `buffer`: number in the plan, 0 for the input."""

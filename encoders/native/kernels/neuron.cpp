@@ -72,26 +72,16 @@ void forward(const Neurons& n, const float* x, const float* before, float* spike
     });
 }
 
-inline Floats reciprocal(Floats x) {  // to the last bit or two; 1e-30 for all beyond 1e30
-#if defined(__AVX512F__)
-    x = x < 1e30f ? x : all(1e30f);
-    const Floats r = (Floats)_mm512_rcp14_ps((__m512)x);
-    return r + r * fma_(-x, r, all(1.0f));
-#else
-    return 1.0f / x;
-#endif
-}
-
 // The surrogate's derivative at u = U - theta.
 template <int KIND>
 inline Floats derivative(Floats u, float slope) {
     const Floats a = magnitude(u);
     if constexpr (KIND == 0) {  // arctan
         const Floats q = u * (1.57079633f * slope);
-        return slope / 2 * reciprocal(1.0f + q * q);
+        return slope / 2 / (1.0f + q * q);
     } else if constexpr (KIND == 1) {  // fast sigmoid
         const Floats q = 1.0f + slope * a;
-        return reciprocal(q * q);
+        return 1.0f / (q * q);
     } else if constexpr (KIND == 2) {  // triangular
         const Floats rest = slope - a;
         return masked(rest > 0.0f, rest) * (1.0f / (slope * slope));

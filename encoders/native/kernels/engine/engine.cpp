@@ -34,18 +34,6 @@ void prepare(Workspace& work, const Run& run, const Convolution& conv, const Con
     });
 }
 
-// Whether a pool can have the convolution before it in its own pass: it alone takes that layer's sums, and nothing else is
-// made of them. So they stay in the cache; those of a large image's stem are megabytes.
-bool can_fuse(const std::vector<Layer>& layers, size_t number) {
-    if (number == 0 || !layers[number].pool) return false;
-    const Layer& conv = layers[number - 1];
-    const int64_t buffer = layers[number].main.buffer;
-    if (conv.pool || conv.neuron || conv.current != buffer || conv.side.buffer >= 0 || conv.before.buffer >= 0) return false;
-    for (size_t i = 0; i < layers.size(); ++i)
-        if ((i != number && layers[i].main.buffer == buffer) || layers[i].side.buffer == buffer || layers[i].before.buffer == buffer) return false;
-    return true;
-}
-
 // The sums of a pool's rows, from those of its convolution's rows that they see.
 void fill_fused(Workspace& work, const Layer& conv, const Layer& layer, int64_t group_frame, int64_t number, const Band& band, Memory& scratch) {
     const int64_t chunk = layer.chunk, pad = layer.pool == 3 ? 0 : 1, row = conv.width * chunk;
@@ -116,7 +104,7 @@ int64_t rows_together(const Layer& layer, int64_t others, int64_t threads) {
 
 void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
     const Layer& layer = work.layers[number];
-    const bool fused = work.fused[number], convolves = !layer.pool || fused;
+    const bool fused = layer.fused, convolves = !layer.pool || fused;
     const Layer& source = fused ? work.layers[number - 1] : layer;  // whose inputs are taken
     Statistics* statistics = &work.statistics[2 * (fused ? number - 1 : number)];  // of main and side
     const int64_t steps = run.steps, frames = steps * run.streams, chunks = layer.channels / layer.chunk;
@@ -194,12 +182,12 @@ void run_group(Workspace& work, const Group& run, Crew& crew) {
     bool helped = false;
     take_input(work, run);
     for (size_t i = 0; i < work.layers.size(); ++i) {
-        if (i + 1 < work.layers.size() && work.fused[i + 1]) continue;
+        if (i + 1 < work.layers.size() && work.layers[i + 1].fused) continue;
         const int64_t frames = run.steps * run.streams, begin = nanoseconds(), before = crew.spent();
         helped = pays(work.cost[i] * frames, run);
         run_layer(work, run, i, helped ? crew : alone);
         const int64_t took = nanoseconds() - begin + crew.spent() - before;
-        work.statistics[2 * (work.fused[i] ? i - 1 : i)].nanoseconds += took;
+        work.statistics[2 * (work.layers[i].fused ? i - 1 : i)].nanoseconds += took;
         int64_t& cost = work.cost[i];
         cost = cost ? std::min(took / frames, 2 * cost) : took / frames;  // a call that was interrupted tells little
     }
@@ -254,12 +242,10 @@ void* engine_plan(const Buffer* buffers, int64_t n_buffers, const Layer* layers,
     plan.buffers.assign(buffers, buffers + n_buffers);
     plan.layers.assign(layers, layers + n_layers);
     plan.readout = *readout;
-    for (int64_t i = 0; i < n_layers; ++i) {
-        plan.fused.push_back(can_fuse(plan.layers, i));
+    for (int64_t i = 0; i < n_layers; ++i)
         for (const Convolution* conv : {&layers[i].main, &layers[i].side})
             if (conv->buffer >= 0 && !layers[i].pool)
                 plan.weights += layers[i].channels * conv->kernel * conv->kernel * buffers[conv->buffer].channels * 4;
-    }
     return new Engine(plan);
 }
 

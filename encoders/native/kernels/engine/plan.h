@@ -20,8 +20,7 @@ struct Plan {
     std::vector<Buffer> buffers;
     std::vector<Layer> layers;
     Readout readout;
-    std::vector<bool> fused;  // pools that have the convolution before them in their own pass
-    int64_t weights = 0;      // their bytes
+    int64_t weights = 0;  // their bytes
 };
 
 struct Desk {  // memory of one thread
@@ -114,13 +113,12 @@ void take_input(Workspace& work, const Group& run) {
         for (int64_t t = 0; t < (run.frozen ? 1 : run.steps); ++t) {
             const int64_t from = (t * run.all + run.first + n) * b.channels * pixels;
             char* to = work.frame(0, n * run.steps + t);
-            for (int64_t c = 0; c < b.channels; ++c)
-                for (int64_t p = 0; p < pixels; ++p) {
-                    if (run.x_is_float)
-                        reinterpret_cast<float*>(to)[p * b.channels + c] = static_cast<const float*>(run.x)[from + c * pixels + p];
-                    else
-                        reinterpret_cast<uint8_t*>(to)[p * b.channels + c] = static_cast<const uint8_t*>(run.x)[from + c * pixels + p];
-                }
+            const auto take = [&](auto* into, const auto* x) {
+                for (int64_t c = 0; c < b.channels; ++c)
+                    for (int64_t p = 0; p < pixels; ++p) into[p * b.channels + c] = x[from + c * pixels + p];
+            };
+            if (run.x_is_float) take(reinterpret_cast<float*>(to), static_cast<const float*>(run.x));
+            else take(reinterpret_cast<uint8_t*>(to), static_cast<const uint8_t*>(run.x));
         }
 }
 

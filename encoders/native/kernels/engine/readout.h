@@ -57,11 +57,10 @@ int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* s
 
 // A bit a neuron, whether it fired; the first of eight is the highest.
 void note_fired(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
-    constexpr uint64_t ONES = 0x0101010101010101, LOW = 0x7f * ONES, GATHER = 0x8040201008040201;  // byte i to bit 63 - i
-    for (int64_t i = 0; i < layer.height * layer.width * layer.channels / 8; ++i) {
-        uint64_t eight;
-        memcpy(&eight, spikes + 8 * i, 8);
-        to[i] = uint8_t((((((eight & LOW) + LOW) | eight) >> 7 & ONES) * GATHER) >> 56);
+    for (int64_t i = 0; i < layer.height * layer.width * layer.channels; i += 8) {
+        uint8_t bits = 0;
+        for (int64_t one = i; one < i + 8; ++one) bits = uint8_t(2 * bits + (spikes[one] != 0));
+        to[i / 8] = bits;
     }
 }
 

@@ -46,16 +46,6 @@ inline void scatter_pixel(const uint16_t* index, const float* value, int64_t n, 
     }
 }
 
-// The same to rows x columns outputs, of NY x NX at most.
-template <int NY, int NX, int K, int S, int CH, bool ONES, typename... Given>
-inline void scatter_to(int64_t rows, int64_t columns, const Given&... given) {
-    if constexpr (NY > 1)
-        if (rows < NY) return scatter_to<NY - 1, NX, K, S, CH, ONES>(rows, columns, given...);
-    if constexpr (NX > 1)
-        if (columns < NX) return scatter_to<NY, NX - 1, K, S, CH, ONES>(rows, columns, given...);
-    scatter_pixel<NY, NX, K, S, CH, ONES>(given...);
-}
-
 // Whether n numbers have the same bits; false where they are no whole vectors.
 inline bool alike(const float* a, const float* b, int64_t n) {
     if (n % LANES) return false;
@@ -105,21 +95,34 @@ void scatter(const Input& in, const Buffer& b, int64_t pad, const float* weight,
         float* sums = band.sums + (top - band.first) * row;
         for (int64_t x = 0; x < b.width; ++x) {
             const int64_t n = start[x + 1] - start[x];
+            if (!n) continue;
             const int64_t left = std::max<int64_t>(ceil_div(x + pad - K + 1, S), 0);
             const int64_t columns = std::min((x + pad) / S, band.width - 1) - left + 1;
-            if (!n || columns <= 0) continue;
+            if (K == 1 && columns <= 0) continue;
             const int64_t dx = x + pad - left * S;
             const uint16_t* index = in.index + start[x];
             const float* value = ONES ? nullptr : in.value + start[x];
             const float* w = weight + (dy * K + dx) * CH;
             float* out = sums + left * CH;
-            constexpr int MOST = (K + S - 1) / S;  // outputs that a pixel reaches, a side
+#define SPIKESIGHT_SCATTER(NY, NX) \
+    case NY * 4 + NX: scatter_pixel<NY, NX, K, S, CH, ONES>(index, value, n, w, out, row); break;
             if constexpr (K == 1 && !ONES) column.add(index, value, n, b.channels, w, out, row);
-            else if constexpr (MOST <= 3) scatter_to<MOST, MOST, K, S, CH, ONES>(rows, columns, index, value, n, w, out, row);
-            else
+            else if constexpr (K == 1) scatter_pixel<1, 1, K, S, CH, ONES>(index, value, n, w, out, row);
+            else if constexpr (K == 3 && S == 1) {
+                switch (rows * 4 + columns) {
+                    SPIKESIGHT_SCATTER(3, 3) SPIKESIGHT_SCATTER(3, 2) SPIKESIGHT_SCATTER(2, 3) SPIKESIGHT_SCATTER(2, 2)
+                    SPIKESIGHT_SCATTER(1, 1) SPIKESIGHT_SCATTER(1, 2) SPIKESIGHT_SCATTER(2, 1) SPIKESIGHT_SCATTER(1, 3)
+                    SPIKESIGHT_SCATTER(3, 1)
+                }
+            } else if constexpr (K == 3) {
+                switch (rows * 4 + columns) {
+                    SPIKESIGHT_SCATTER(1, 1) SPIKESIGHT_SCATTER(1, 2) SPIKESIGHT_SCATTER(2, 1) SPIKESIGHT_SCATTER(2, 2)
+                }
+            } else
                 for (int64_t r = 0; r < rows; ++r)
                     for (int64_t c = 0; c < columns; ++c)
                         scatter_pixel<1, 1, K, S, CH, ONES>(index, value, n, w - (r * K + c) * S * CH, out + r * row + c * CH, row);
+#undef SPIKESIGHT_SCATTER
         }
     }
 }

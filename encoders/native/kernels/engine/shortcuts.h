@@ -16,10 +16,13 @@ void add_frame(const Shortcut& shortcut, const Buffer& b, const T* data, int64_t
         for (int64_t x = 0; x < width; ++x, to += chunk) {
             const T* __restrict from = data + (y * b.width + x) * shortcut.stride * b.channels + begin - shortcut.first;
             Number* __restrict sums = to + begin - first;  // a store to them changes nothing of the input
-            if (scale)
-                for (int64_t c = 0; c < count; ++c) sums[c] = Number(sums[c] + float(from[c]) * scale[c]);
-            else
-                for (int64_t c = 0; c < count; ++c) sums[c] = Number(sums[c] + from[c]);
+            int64_t c = 0;
+            if constexpr (sizeof(Number) == sizeof(float))
+                for (; c + LANES <= count; c += LANES) {
+                    const Floats value = load_as_floats(from + c);
+                    store(sums + c, load(sums + c) + (scale ? value * load(scale + c) : value));
+                }
+            for (; c < count; ++c) sums[c] = Number(scale ? sums[c] + float(from[c]) * scale[c] : sums[c] + from[c]);
         }
 }
 
