@@ -130,6 +130,16 @@ class Plan:
         return tensor.data_ptr()
 
 
+def can_fuse(layers: list[NativeLayer], i: int) -> bool:
+    """Return whether layer i pools the sums of the convolution before it, which no other layer reads: in one pass they
+    stay in the cache (those of a large image's stem are megabytes).
+    """
+    conv, buffer = layers[i - 1], layers[i].main.buffer
+    lone = not (conv.pool or conv.neuron) and conv.side.buffer < 0 and conv.before.buffer < 0
+    takers = sum((one.main.buffer, one.side.buffer, one.before.buffer).count(buffer) for one in layers)
+    return bool(layers[i].pool) and lone and conv.current == buffer and takers == 1
+
+
 class Writer:
     """Writes a plan layer by layer; subclasses and callers know which layers a kind of network needs."""
 
@@ -268,8 +278,11 @@ class Writer:
 
     def number_outputs(self, rates: int, places: int = 1) -> None:
         """Order the fired bits by the network's neuron layers, not by the pass; have the first `rates` layers report
-        their channels' rates in `places` x `places` parts of the map (`in_places`).
+        their channels' rates in `places` x `places` parts of the map (`in_places`). Pools take the convolution before
+        them along where they can.
         """
+        for i in range(1, len(self.plan.layers)):
+            self.plan.layers[i].fused = can_fuse(self.plan.layers, i)
         by_slot = sorted((layer for layer in self.plan.layers if layer.neuron), key=lambda layer: layer.neuron)
         for layer in by_slot[:rates]:
             layer.rate_channels = self.plan.states[self.slots[layer.neuron - 1]][1]

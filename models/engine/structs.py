@@ -27,6 +27,7 @@ class NativeConvolution(ctypes.Structure):
 class NativeLayer(ctypes.Structure):
     _fields_ = [
         ("pool", NUMBER),
+        ("fused", NUMBER),
         ("main", NativeConvolution),
         ("side", NativeConvolution),
         *((n, NUMBER) for n in ("height", "width", "channels", "chunk")),

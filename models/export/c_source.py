@@ -120,19 +120,11 @@ class Source:
         for layer in plan.layers:
             channels = self.channels[layer.main.buffer] if layer.pool else layer.main.fan_out
             self.channels |= {layer.current: channels, layer.spikes: channels}
-        self.fused = {i for i in range(1, len(plan.layers)) if self.can_fuse(i)}
+        self.fused = {i for i, layer in enumerate(plan.layers) if layer.fused}
         self.buffers, self.extra, self.scratch = self.place()
         for i, layer in enumerate(plan.layers):
             if i + 1 not in self.fused:
                 self.write_layer(i, layer)
-
-    def can_fuse(self, i: int) -> bool:
-        """Return whether layer i pools the sums of the convolution before it, which no other layer reads."""
-        layers = self.plan.layers
-        conv, buffer = layers[i - 1], layers[i].main.buffer
-        lone = not (conv.pool or conv.neuron) and conv.side.buffer < 0 and conv.before.buffer < 0
-        takers = sum((one.main.buffer, one.side.buffer, one.before.buffer).count(buffer) for one in layers)
-        return bool(layers[i].pool) and lone and conv.current == buffer and takers == 1
 
     def is_float(self, buffer: int) -> bool:
         """Return whether a map holds floats rather than bytes; `buffer`: number in the plan, 0 for the input."""
@@ -245,8 +237,8 @@ class Source:
         ]  # fmt: skip
         rows = {"whiten": "SPIKESIGHT_RATES", "placed": "SPIKESIGHT_CENTRES", "lines": "8"}
         parts += [constant(f"spikesight_{name}", values, rows.get(name, "")) for name, values in judging(card).items()]
-        if self.trials is not None:
-            parts.append(constant("spikesight_limits", self.trials.limits(ERROR_RATE)))
+        limits = self.trials.limits(ERROR_RATE) if self.trials else np.full(len(card.labels), np.finfo(float).max)
+        parts.append(constant("spikesight_limits", limits))
         return "".join(parts)
 
     @property
@@ -257,14 +249,15 @@ class Source:
 
     def model_h(self, name: str, more: Mapping[str, float]) -> str:
         """Return the text of model.h: sizes and parameters as macros, with the numbers of `more` by name."""
-        c, known, trials = self.card.contract, self.card.novelty, self.trials
+        c, known = self.card.contract, self.card.novelty
         events = c.kind == "events"
         facts: dict[str, Any] = {
             "events": int(events), "channels": c.channels, "height": c.height, "width": c.width,
             "inputs": c.channels * c.height * c.width, "classes": len(self.card.labels), "layers": len(self.layers),
             "state": max(self.state, 1), "scratch": self.scratch, "last": self.map_of(self.plan.readout.buffer),
             "horizon": c.horizon, "rates": 0 if known is None else known.width, "noted": self.plan.rates_size,
-            "slices": 0, "reach": self.plan.readout.reach,
+            "centres": 0 if known is None else len(known.distance.centres), "reach": self.plan.readout.reach,
+            "slices": 0, "length": 1, "places": 1, "input_places": 1, "observed": 1,
         }  # fmt: skip
         if self.taught is not None:
             config = self.taught.config
@@ -274,9 +267,6 @@ class Source:
         if events:
             facts |= {"sensor_width": c.sensor_width, "sensor_height": c.sensor_height, "bin_us": c.bin_us}
             facts |= {"shown": c.shown_bins, "filter_us": c.filter_us}
-        if known is not None:
-            facts["centres"] = len(known.distance.centres)
-        facts["commits"] = int(trials is not None)
         facts |= {key: number(value) for key, value in more.items()}
         lines = [f"#define SPIKESIGHT_{key.upper()} {value}\n" for key, value in facts.items()]
         kinds = "int8_t" if self.int8 else "float", "uint8_t" if events else "float"

@@ -61,13 +61,8 @@ typedef struct {
 
 /* How many lines of `side` are seen where side x other is brought to target x to_other. */
 static inline SpikesightLines spikesight_lines_of(int32_t side, int32_t other, int32_t target, int32_t to_other) {
-    SpikesightLines lines;
-    const int32_t crop = (int64_t)side * to_other > (int64_t)other * target ? other * target / to_other : side;
-    lines.crop = crop > 1 ? crop : 1;
-    lines.margin = (side - lines.crop) / 2;
-    lines.target = target;
-    lines.least = lines.crop / target;
-    lines.inverse = ((uint64_t)1 << 40) / (uint32_t)lines.crop + 1;
+    const int32_t seen = (int64_t)side * to_other > (int64_t)other * target ? other * target / to_other : side, crop = seen > 1 ? seen : 1;
+    const SpikesightLines lines = {(side - crop) / 2, crop, target, crop / target, ((uint64_t)1 << 40) / (uint32_t)crop + 1};
     return lines;
 }
 
@@ -100,17 +95,12 @@ static inline void spikesight_front_begin(SpikesightFront *f) {
 
 static inline void spikesight_front_close(SpikesightFront *f) {
     const int32_t cells = 2 * f->grid_height * f->grid_width;
-    SpikesightBin bin;
     for (int32_t i = 0; i < cells && f->shown > 1; ++i) {
         const int32_t since = f->open[i] ? 0 : f->reset ? f->shown : f->since[i] + 1;
         f->since[i] = (uint16_t)(since < f->shown ? since : f->shown);
         f->open[i] = f->since[i] < f->shown;
     }
-    bin.x = f->open;
-    bin.start_us = f->origin;
-    bin.end_us = f->origin + f->bin_us;
-    bin.n_events = f->n_open;
-    bin.reset = f->reset;
+    const SpikesightBin bin = {f->open, f->origin, f->origin + f->bin_us, f->n_open, f->reset};
     f->origin = bin.end_us;
     f->n_open = 0;
     f->reset = false;

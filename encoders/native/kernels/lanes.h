@@ -4,6 +4,7 @@
 #pragma once
 #include <cstdint>
 #include <cstring>
+#include <type_traits>
 #if defined(__AVX2__) || defined(__AVX512F__)
 #include <immintrin.h>
 #elif defined(__aarch64__)
@@ -23,6 +24,15 @@ constexpr int LANES = 4;
 constexpr int SCATTER_SUMS = 12;
 constexpr int TILE = 6;
 #endif
+
+// f, called with each flag as a constant, so that a kernel is compiled for every combination.
+template <typename F>
+auto constants(const F& f) { return f(); }
+template <typename F, typename... More>
+auto constants(const F& f, bool flag, More... more) {
+    const auto rest = [&](auto own) { return constants([&](auto... others) { return f(own, others...); }, more...); };
+    return flag ? rest(std::true_type()) : rest(std::false_type());
+}
 
 typedef float Floats __attribute__((vector_size(LANES * 4)));
 typedef int32_t Ints __attribute__((vector_size(LANES * 4)));
@@ -113,6 +123,17 @@ static inline void store_bytes(uint8_t* p, Ints v) {
 }
 static inline Floats masked(Ints mask, Floats v) { return (Floats)(mask & (Ints)v); }  // v where the mask is set, else 0
 static inline Floats magnitude(Floats v) { return (Floats)((Ints)v & 0x7fffffff); }
+
+// One step of leaky integrate-and-fire neurons with input x: V to what it is after it, U before a reset at once, and who fired,
+// above `limit`. theta: what a reset subtracts.
+template <bool DELAY, bool ZERO, bool INCLUSIVE>
+inline void advance(Floats x, Floats& v, Floats& u, Ints& spike, Floats beta, Floats theta, Floats limit, Floats gain) {
+    const Ints fired = !DELAY ? Ints{} : INCLUSIVE ? v >= limit : v > limit;
+    u = ZERO ? masked(~fired, beta * v) + x * gain : beta * v + x * gain - masked(fired, theta);
+    spike = INCLUSIVE ? u >= limit : u > limit;
+    v = DELAY ? u : ZERO ? masked(~spike, u) : u - masked(spike, theta);
+}
+
 static inline float total(Floats v) {
     float sum = 0;
     for (int i = 0; i < LANES; ++i) sum += v[i];

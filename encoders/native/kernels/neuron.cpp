@@ -46,21 +46,6 @@ inline void store_some(float* p, Floats v, int64_t n) {
 }
 
 template <bool DELAY, bool ZERO, bool INCLUSIVE>
-inline void advance(Floats x, Floats& v, Floats& u, Ints& spike, Floats beta, Floats theta, Floats gain) {
-    const Floats current = x * gain;
-    if constexpr (DELAY) {
-        const Ints fired = INCLUSIVE ? v >= theta : v > theta;
-        u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
-        spike = INCLUSIVE ? u >= theta : u > theta;
-        v = u;
-    } else {
-        u = beta * v + current;
-        spike = INCLUSIVE ? u >= theta : u > theta;
-        v = ZERO ? masked(~spike, u) : u - masked(spike, theta);
-    }
-}
-
-template <bool DELAY, bool ZERO, bool INCLUSIVE>
 void forward(const Neurons& n, const float* x, const float* before, float* spikes, float* after) {
     const Floats beta = all(float(n.beta)), theta = all(float(n.theta)), gain = all(float(n.gain)), one = all(1.0f);
     const int64_t blocks = (n.count + FORWARD_BLOCK - 1) / FORWARD_BLOCK;
@@ -77,7 +62,7 @@ void forward(const Neurons& n, const float* x, const float* before, float* spike
                     soon(next + i);
                     Floats state = load(v + i), u;
                     Ints spike;
-                    advance<DELAY, ZERO, INCLUSIVE>(load_some(from + i, size - i), state, u, spike, beta, theta, gain);
+                    advance<DELAY, ZERO, INCLUSIVE>(load_some(from + i, size - i), state, u, spike, beta, theta, theta, gain);
                     store(v + i, state);
                     store_some(to + i, masked(spike, one), size - i);
                 }
@@ -87,26 +72,16 @@ void forward(const Neurons& n, const float* x, const float* before, float* spike
     });
 }
 
-inline Floats reciprocal(Floats x) {  // to the last bit or two; 1e-30 for all beyond 1e30
-#if defined(__AVX512F__)
-    x = x < 1e30f ? x : all(1e30f);
-    const Floats r = (Floats)_mm512_rcp14_ps((__m512)x);
-    return r + r * fma_(-x, r, all(1.0f));
-#else
-    return 1.0f / x;
-#endif
-}
-
 // The surrogate's derivative at u = U - theta.
 template <int KIND>
 inline Floats derivative(Floats u, float slope) {
     const Floats a = magnitude(u);
     if constexpr (KIND == 0) {  // arctan
         const Floats q = u * (1.57079633f * slope);
-        return slope / 2 * reciprocal(1.0f + q * q);
+        return slope / 2 / (1.0f + q * q);
     } else if constexpr (KIND == 1) {  // fast sigmoid
         const Floats q = 1.0f + slope * a;
-        return reciprocal(q * q);
+        return 1.0f / (q * q);
     } else if constexpr (KIND == 2) {  // triangular
         const Floats rest = slope - a;
         return masked(rest > 0.0f, rest) * (1.0f / (slope * slope));
@@ -145,8 +120,8 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
                     Floats v = load(old + i), u;
                     Ints spike;
                     const Floats value = load_some(from + i, size - i);
-                    if (n.inclusive) advance<DELAY, ZERO, true>(value, v, u, spike, beta, theta, gain);
-                    else advance<DELAY, ZERO, false>(value, v, u, spike, beta, theta, gain);
+                    if (n.inclusive) advance<DELAY, ZERO, true>(value, v, u, spike, beta, theta, theta, gain);
+                    else advance<DELAY, ZERO, false>(value, v, u, spike, beta, theta, theta, gain);
                     store(potential + (t + 1) * row + i, u);
                     if (!DELAY) store(state + ring * (t + 1) * row + i, v);
                 }
@@ -192,28 +167,18 @@ double backward(const Neurons& n, const float* x, const float* before, const flo
     return sum;
 }
 
-using Backward = double (*)(const Neurons&, const float*, const float*, const float*, const float*, float*, float*);
-template <bool DELAY, bool ZERO, bool DETACH>
-constexpr Backward OF_KIND[4] = {backward<DELAY, ZERO, DETACH, 0>, backward<DELAY, ZERO, DETACH, 1>, backward<DELAY, ZERO, DETACH, 2>,
-                                 backward<DELAY, ZERO, DETACH, 3>};
-
 }  // namespace
 
 extern "C" {
 
 void neurons_forward(const Neurons* n, const float* x, const float* before, float* spikes, float* after) {
-    using Pass = void (*)(const Neurons&, const float*, const float*, float*, float*);
-    static const Pass passes[8] = {forward<false, false, false>, forward<false, false, true>, forward<false, true, false>,
-                                   forward<false, true, true>,   forward<true, false, false>, forward<true, false, true>,
-                                   forward<true, true, false>,   forward<true, true, true>};
-    passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->inclusive ? 1 : 0)](*n, x, before, spikes, after);
+    constants([&](auto delay, auto zero, auto inclusive) { forward<delay, zero, inclusive>(*n, x, before, spikes, after); },
+              n->delay, n->zero, n->inclusive);
 }
 
 double neurons_backward(const Neurons* n, const float* x, const float* before, const float* dspikes, const float* dafter, float* dx, float* dbefore) {
-    static const Backward* const passes[8] = {OF_KIND<false, false, false>, OF_KIND<false, false, true>, OF_KIND<false, true, false>,
-                                              OF_KIND<false, true, true>,   OF_KIND<true, false, false>, OF_KIND<true, false, true>,
-                                              OF_KIND<true, true, false>,   OF_KIND<true, true, true>};
-    const Backward pass = passes[(n->delay ? 4 : 0) + (n->zero ? 2 : 0) + (n->detach ? 1 : 0)][n->surrogate];
-    return pass(*n, x, before, dspikes, dafter, dx, dbefore);
+    return constants([&](auto delay, auto zero, auto detach, auto second, auto odd) {
+        return backward<delay, zero, detach, 2 * second + odd>(*n, x, before, dspikes, dafter, dx, dbefore);
+    }, n->delay, n->zero, n->detach, n->surrogate / 2, n->surrogate % 2);
 }
 }

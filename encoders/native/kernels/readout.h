@@ -15,6 +15,20 @@ static inline int32_t spikesight_end_of(int32_t part, int32_t lines, int32_t par
     return ((part + 1) * lines + parts - 1) / parts;
 }
 
+/* The share of what is not zero in a place of side x side of a map: bytes, or floats, from number `first` on, so far `apart`. */
+static inline float spikesight_share(const void *x, bool floats, int32_t first, int32_t apart, int32_t height, int32_t width,
+                                     int32_t side, int32_t place) {
+    const int32_t top = spikesight_begin_of(place / side, height, side), bottom = spikesight_end_of(place / side, height, side);
+    const int32_t left = spikesight_begin_of(place % side, width, side), right = spikesight_end_of(place % side, width, side);
+    int32_t count = 0;
+    for (int32_t v = top; v < bottom; ++v)
+        for (int32_t u = left; u < right; ++u) {
+            const int32_t at = first + (v * width + u) * apart;
+            count += floats ? ((const float *)x)[at] != 0.0f : ((const uint8_t *)x)[at] != 0;
+        }
+    return (float)count / (float)((bottom - top) * (right - left));
+}
+
 /* How much pixel p of a place of reach x reach counts: those in its middle most, all together (reach / 2 + 1)^4; reach 0: 1. */
 static inline int32_t spikesight_weight_at(int32_t reach, int32_t p) {
     const int32_t y = reach ? p / reach : 0, x = reach ? p % reach : 0, half = reach / 2 + 1;
@@ -39,27 +53,17 @@ static inline void spikesight_head_reset(SpikesightHead *h) {
     h->steps = 0;
 }
 
-/* The share of what is not zero in a place of one of the input's channels; `at`: the place's number. */
-static inline float spikesight_head_share(const SpikesightHead *h, const void *x, int32_t at) {
-    const int32_t side = (int32_t)h->input_places, high = (int32_t)h->height, wide = (int32_t)h->width, channel = at / (side * side);
-    const int32_t top = spikesight_begin_of(at / side % side, high, side), bottom = spikesight_end_of(at / side % side, high, side);
-    const int32_t left = spikesight_begin_of(at % side, wide, side), right = spikesight_end_of(at % side, wide, side);
-    int32_t count = 0;
-    for (int32_t v = top; v < bottom; ++v)
-        for (int32_t u = left; u < right; ++u) {
-            const int32_t place = v * wide + u, one = h->planes ? channel * high * wide + place : place * (int32_t)h->channels + channel;
-            count += h->floats ? ((const float *)x)[one] != 0.0f : ((const uint8_t *)x)[one] != 0;
-        }
-    return (float)count / (float)((bottom - top) * (right - left));
-}
-
 /* Add a step's noted rates and its input; write the window's logits [classes] and watched rates [rates]. While a slice is
  * filled the older ones are interpolated. */
 static inline void spikesight_head_step(SpikesightHead *h, const float *noted, const void *x, float *logits, float *rates) {
     const uint32_t places = h->places * h->places, filled = h->steps % h->length + 1;
     float *filling = h->sums + h->slices * h->observed;
     for (uint32_t v = 0; v < h->noted; ++v) filling[v] += noted[v];
-    for (uint32_t v = h->noted; v < h->observed; ++v) filling[v] += spikesight_head_share(h, x, (int32_t)(v - h->noted));
+    for (uint32_t v = h->noted; v < h->observed; ++v) {
+        const int32_t side = (int32_t)h->input_places, place = (int32_t)(v - h->noted), channel = place / (side * side);
+        const int32_t high = (int32_t)h->height, wide = (int32_t)h->width, first = h->planes ? channel * high * wide : channel;
+        filling[v] += spikesight_share(x, h->floats, first, h->planes ? 1 : (int32_t)h->channels, high, wide, side, place % (side * side));
+    }
     h->steps += 1;
     const float part = (float)filled / (float)h->length, scale = 1.0f / (float)(h->steps < h->length ? h->steps : h->length);
     const float *weight = h->weight;

@@ -5,7 +5,6 @@ enum { CLASSES = SPIKESIGHT_CLASSES };
 
 /* The class that leads all others by more than a wrong one does in view of them: conformal prediction. */
 static int32_t commit(const Spikesight *s) {
-#if SPIKESIGHT_COMMITS
     int32_t best = 0;
     double lead = INFINITY;
     for (int k = 1; k < CLASSES; ++k)
@@ -15,10 +14,6 @@ static int32_t commit(const Spikesight *s) {
     for (int k = 0; k < CLASSES; ++k)
         if (k != best && lead <= spikesight_limits[k]) return SPIKESIGHT_NONE;
     return best;
-#else
-    (void)s; /* nothing was calibrated at this bin */
-    return SPIKESIGHT_NONE;
-#endif
 }
 
 /* What readout.h has as the classes' number is unknown, and the next one nothing. */
@@ -36,9 +31,7 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
 #endif
     if (reset) {
         memset(s->state, 0, sizeof s->state);
-#if SPIKESIGHT_SLICES
         spikesight_head_reset(&s->head);
-#endif
         spikesight_readout_reset(readout);
     }
     memcpy(s->scratch + spikesight_maps[0].at, x, SPIKESIGHT_INPUTS * sizeof *x);
@@ -69,19 +62,17 @@ static void rest(Spikesight *s, SpikesightShow show, void *yours) {
     memset(s, 0, sizeof *s);
     s->show = show;
     s->yours = yours;
-#if SPIKESIGHT_SLICES
     s->head = (SpikesightHead){
         .classes = CLASSES, .slices = SPIKESIGHT_SLICES, .length = SPIKESIGHT_LENGTH, .noted = SPIKESIGHT_NOTED,
         .observed = SPIKESIGHT_OBSERVED, .rates = SPIKESIGHT_RATES, .places = SPIKESIGHT_PLACES,
         .channels = SPIKESIGHT_CHANNELS, .height = SPIKESIGHT_HEIGHT, .width = SPIKESIGHT_WIDTH,
         .input_places = SPIKESIGHT_INPUT_PLACES, .floats = spikesight_maps[0].is_float,
         .weight = spikesight_weight, .bias = spikesight_bias, .sums = s->observed[0]};
-#endif
     s->readout = (SpikesightReadout){
         .recent = s->recent[0], .mean = s->mean, .probabilities = s->probabilities, .evidence = s->evidence, .share = s->share,
+        .whitened = s->whitened, .distances = s->distances,
 #if SPIKESIGHT_RATES
         .whiten = spikesight_whiten[0], .placed = spikesight_placed[0], .lines = spikesight_lines,
-        .whitened = s->whitened, .distances = s->distances,
 #endif
     };
     memcpy(&s->readout.classes, spikesight_sizes, sizeof spikesight_sizes);

@@ -26,17 +26,8 @@ bool spikesight_begin(Spikesight *s, uint16_t width, uint16_t height, Spikesight
         .width = width, .height = height, .seen_width = WIDTH, .seen_height = HEIGHT, .grid_width = SPIKESIGHT_GRID_WIDTH,
         .grid_height = SPIKESIGHT_GRID_HEIGHT, .shown = SPIKESIGHT_SHOWN, .ceiling = SPIKESIGHT_CEILING,
         .bin_us = SPIKESIGHT_BIN_US, .filter_us = SPIKESIGHT_FILTER_US, .from_hz = SPIKESIGHT_FILTER_FROM_HZ,
-        .close = step_of, .yours = s, .open = s->open,
-#if SPIKESIGHT_SHOWN > 1
-        .since = s->since,
-#endif
-#if SPIKESIGHT_FILTER_US
-        .fired = same ? s->fired[0] : NULL,
-#endif
-#if !SPIKESIGHT_FOLLOWS
-        .level = same ? NULL : s->level[0],
-#endif
-    };
+        .close = step_of, .yours = s, .open = s->open, .since = s->since,
+        .fired = same && SPIKESIGHT_FILTER_US ? s->fired : NULL, .level = same ? NULL : s->level};
     spikesight_front_begin(&s->front);
 #if SPIKESIGHT_FOLLOWS
     s->follow = (SpikesightFollow){

@@ -131,23 +131,16 @@ static void pool(Spikesight *s, const Layer *l, float *sums) {
         for (int i = 0; i < size; ++i) sums[i] /= 9.0f;
 }
 
-static void add_before(const Spikesight *s, const Layer *l, float *sums) {
-    const Map *in = &spikesight_maps[l->before.source];
-    for (int y = 0; y < l->height; ++y)
-        for (int x = 0; x < l->width; ++x)
-            for (int c = 0; c < in->channels; ++c)
-                sums[(y * l->width + x) * l->channels + l->before.first + c] +=
-                    value_of(s, in, (y * l->before.stride * in->width + x * l->before.stride) * in->channels + c);
-}
-
-static void add_after(const Spikesight *s, const Layer *l, uint8_t *out) {
-    const Map *in = &spikesight_maps[l->after.source];
-    const uint8_t *from = bytes_of(s, in);
+/* A shortcut to the sums, or to the spikes where there are no sums. */
+static void add(const Spikesight *s, const Layer *l, const SpikesightShortcut *shortcut, float *sums, uint8_t *spikes) {
+    const Map *in = &spikesight_maps[shortcut->source];
     for (int y = 0; y < l->height; ++y)
         for (int x = 0; x < l->width; ++x)
             for (int c = 0; c < in->channels; ++c) {
-                uint8_t *to = out + (y * l->width + x) * l->channels + l->after.first + c;
-                *to = (uint8_t)(*to + from[(y * l->after.stride * in->width + x * l->after.stride) * in->channels + c]);
+                const int to = (y * l->width + x) * l->channels + shortcut->first + c;
+                const float value = value_of(s, in, (y * in->width + x) * shortcut->stride * in->channels + c);
+                if (sums) sums[to] += value;
+                else spikes[to] = (uint8_t)(spikes[to] + (uint8_t)value);
             }
 }
 
@@ -176,16 +169,10 @@ static void fire(Spikesight *s, const Layer *l, const float *sums, uint8_t *out)
         const float current = sums[i] * l->gain;
         bool spike;
         if (l->neuron == SPIKESIGHT_LIF) {
-            float u;
-            if (l->delay) {
-                const bool fired = over(l, v[i]);
-                u = l->zero ? (fired ? 0.0f : l->beta * v[i]) + current : l->beta * v[i] + current - (fired ? l->theta : 0.0f);
-            } else {
-                u = l->beta * v[i] + current;
-            }
+            const bool fired = l->delay && over(l, v[i]);
+            const float kept = fired && l->zero ? 0.0f : l->beta * v[i], u = kept + current - (fired && !l->zero ? l->theta : 0.0f);
             spike = over(l, u);
-            if (!l->delay && spike) u = l->zero ? 0.0f : u - l->theta;
-            v[i] = u;
+            v[i] = l->delay || !spike ? u : l->zero ? 0.0f : u - l->theta;
         } else if (l->neuron == SPIKESIGHT_PACED) { /* the state is the memory, to which the current adds */
             spike = over(l, v[i] + current);
             v[i] = l->beta * v[i] + (l->charge * current - (spike ? l->theta : 0.0f));
@@ -211,14 +198,8 @@ static void note_rates(Spikesight *s, const Layer *l, const uint8_t *spikes) {
     const int side = l->places;
     float *to = s->noted + l->rates;
     for (int c = 0; c < l->channels; ++c)
-        for (int place = 0; place < side * side; ++place) {
-            const int top = spikesight_begin_of(place / side, l->height, side), bottom = spikesight_end_of(place / side, l->height, side);
-            const int left = spikesight_begin_of(place % side, l->width, side), right = spikesight_end_of(place % side, l->width, side);
-            int fired = 0;
-            for (int y = top; y < bottom; ++y)
-                for (int x = left; x < right; ++x) fired += spikes[(y * l->width + x) * l->channels + c] != 0;
-            *to++ = (float)fired / (float)((bottom - top) * (right - left));
-        }
+        for (int place = 0; place < side * side; ++place)
+            *to++ = spikesight_share(spikes, false, c, l->channels, l->height, l->width, side, place);
 }
 
 static void run_layer(Spikesight *s, const Layer *l) {
@@ -230,23 +211,22 @@ static void run_layer(Spikesight *s, const Layer *l) {
         convolve(s, &l->main, l->channels, 0, l->height, l->width, sums);
         if (l->side.source >= 0) convolve(s, &l->side, l->channels, 0, l->height, l->width, sums);
     }
-    if (l->before.source >= 0) add_before(s, l, sums);
+    if (l->before.source >= 0) add(s, l, &l->before, sums, NULL);
     if (l->spikes < 0) return;
     uint8_t *out = (uint8_t *)(s->scratch + spikesight_maps[l->spikes].at);
     if (l->neuron == SPIKESIGHT_QUIET) /* pooled spikes */
         for (int i = 0; i < l->height * l->width * l->channels; ++i) out[i] = (uint8_t)sums[i];
     else fire(s, l, sums, out);
     if (l->places) note_rates(s, l, out);
-    if (l->after.source >= 0) add_after(s, l, out);
+    if (l->after.source >= 0) add(s, l, &l->after, NULL, out);
 }
 
-#if SPIKESIGHT_SLICES
+/* Logits, linear in the mean of the last spikes over the image, or over a place, whose middle weighs most; or those of a head. */
 static void read_out(Spikesight *s) {
-    spikesight_head_step(&s->head, s->noted, s->scratch + spikesight_maps[0].at, s->logits, s->rates);
-}
-#else
-/* Logits, linear in the mean of the last spikes over the image, or over a place, whose middle weighs most. */
-static void read_out(Spikesight *s) {
+    if (SPIKESIGHT_SLICES) {
+        spikesight_head_step(&s->head, s->noted, s->scratch + spikesight_maps[0].at, s->logits, s->rates);
+        return;
+    }
     const Map *map = &spikesight_maps[SPIKESIGHT_LAST];
     const uint8_t *spikes = bytes_of(s, map);
     const int reach = SPIKESIGHT_REACH, half = reach / 2 + 1, pixels = map->height * map->width;
@@ -260,7 +240,6 @@ static void read_out(Spikesight *s) {
     }
     memcpy(s->rates, s->noted, SPIKESIGHT_RATES * sizeof *s->rates);
 }
-#endif
 
 /* The network on the input that lies in its map. */
 static void run_network(Spikesight *s) {

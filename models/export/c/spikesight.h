@@ -15,13 +15,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "follow.h"
 #include "front.h"
 #include "model.h"
 #include "readout.h"
 #include "words.h"
-#if SPIKESIGHT_FOLLOWS
-#include "follow.h"
-#endif
 
 #ifdef __cplusplus
 extern "C" {
@@ -56,34 +54,25 @@ typedef struct { /* nothing in here is for other hands */
     float logits[SPIKESIGHT_CLASSES];
     float noted[SPIKESIGHT_NOTED + 1]; /* rates of the layers, and what `known` is judged by */
     float rates[SPIKESIGHT_RATES + 1];
-#if SPIKESIGHT_SLICES
     SpikesightHead head;
     float observed[SPIKESIGHT_SLICES + 1][SPIKESIGHT_OBSERVED];
-#endif
     SpikesightReadout readout;
     float recent[SPIKESIGHT_HORIZON][SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1];
     double mean[SPIKESIGHT_CLASSES + SPIKESIGHT_RATES + 1], probabilities[SPIKESIGHT_CLASSES];
     double evidence[SPIKESIGHT_CLASSES + 2], share[SPIKESIGHT_CLASSES + 2];
-#if SPIKESIGHT_RATES
-    double whitened[SPIKESIGHT_RATES], distances[SPIKESIGHT_CENTRES];
-#endif
+    double whitened[SPIKESIGHT_RATES + 1], distances[SPIKESIGHT_CENTRES + 1];
     SpikesightShow show;
     void *yours;
 #if SPIKESIGHT_EVENTS
     SpikesightFront front;
     uint8_t open[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
-#if SPIKESIGHT_SHOWN > 1
-    uint16_t since[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
-#endif
+    uint16_t since[SPIKESIGHT_SHOWN > 1 ? 2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH : 1];
+    int32_t level[SPIKESIGHT_FOLLOWS ? 1 : SPIKESIGHT_SENSOR_HEIGHT * SPIKESIGHT_SENSOR_WIDTH];
 #if SPIKESIGHT_FOLLOWS
     SpikesightFollow follow;
     uint8_t around[SPIKESIGHT_INPUTS];
-#else
-    int32_t level[SPIKESIGHT_SENSOR_HEIGHT][SPIKESIGHT_SENSOR_WIDTH];
 #endif
-#if SPIKESIGHT_FILTER_US
-    int64_t fired[SPIKESIGHT_SENSOR_HEIGHT + 2][SPIKESIGHT_SENSOR_WIDTH + 2];
-#endif
+    int64_t fired[SPIKESIGHT_FILTER_US ? (SPIKESIGHT_SENSOR_HEIGHT + 2) * (SPIKESIGHT_SENSOR_WIDTH + 2) : 1];
     SpikesightWords words;
     uint8_t n_partial, partial[8];
 #endif
@@ -174,9 +163,7 @@ extern const float spikesight_whiten[SPIKESIGHT_RATES][SPIKESIGHT_RATES]; /* [fr
 extern const double spikesight_placed[SPIKESIGHT_RATES][SPIKESIGHT_CENTRES]; /* the classes' means, whitened */
 extern const float spikesight_lines[SPIKESIGHT_HORIZON][8];
 #endif
-#if SPIKESIGHT_COMMITS
 extern const double spikesight_limits[SPIKESIGHT_CLASSES]; /* of the lead at which the class is ruled out */
-#endif
 
 #ifdef __cplusplus
 }

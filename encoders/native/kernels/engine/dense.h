@@ -84,8 +84,7 @@ void convolve(const Input& in, const Buffer& b, const Convolution& conv, int64_t
 #endif
         return dense(in.padded, in.pad, b.channels, b, conv, conv.by_tap + offset, chunk, band);
     }
-    const float* weight = conv.by_channel + offset;
-    scatter_chunk(in, b, conv, chunk, weight, band);
+    scatter_chunk(in, b, conv, chunk, conv.by_channel + offset, band);
 }
 
 template <bool MAXIMUM, typename T>

@@ -24,6 +24,7 @@ void prepare(Workspace& work, const Run& run, const Convolution& conv, const Con
     out.possible = 0;
     for (int64_t p = 0; p < b.height * b.width; ++p) out.possible += conv.reach[p];
     out.possible *= b.channels;
+    out.beside = sharing ? typed(b, frame, [&](const auto* data) { return reached(data, b, sharing->reach); }) : 0;
     out.events = run.force ? run.force == 1 : double(out.reached) < conv.density * double(out.possible);
     out.events = out.events && can_scatter(conv) && (!sharing || can_scatter(*sharing));
     const bool half = HAS_PAIRS && conv.by_pair && (!sharing || sharing->by_pair);
@@ -31,18 +32,6 @@ void prepare(Workspace& work, const Run& run, const Convolution& conv, const Con
         if (out.events) list_frame(data, b, memory, out);
         else pad_frame(data, b, conv.pad, half, memory, out);
     });
-}
-
-// Whether a pool can have the convolution before it in its own pass: it alone takes that layer's sums, and nothing else is
-// made of them. So they stay in the cache; those of a large image's stem are megabytes.
-bool can_fuse(const std::vector<Layer>& layers, size_t number) {
-    if (number == 0 || !layers[number].pool) return false;
-    const Layer& conv = layers[number - 1];
-    const int64_t buffer = layers[number].main.buffer;
-    if (conv.pool || conv.neuron || conv.current != buffer || conv.side.buffer >= 0 || conv.before.buffer >= 0) return false;
-    for (size_t i = 0; i < layers.size(); ++i)
-        if ((i != number && layers[i].main.buffer == buffer) || layers[i].side.buffer == buffer || layers[i].before.buffer == buffer) return false;
-    return true;
 }
 
 // The sums of a pool's rows, from those of its convolution's rows that they see.
@@ -73,7 +62,7 @@ void fill(Workspace& work, const Layer& layer, int64_t f, int64_t group_frame, i
 
 // Shortcut, neurons and outputs of rows whose sums are there.
 void finish_rows(Workspace& work, const Group& run, const Layer& layer, int64_t f, int64_t first, const Band& band) {
-    const int64_t pixels = (band.last - band.first) * layer.width, at = band.first * layer.width * layer.channels, n = f / run.steps;
+    const int64_t pixels = (band.last - band.first) * layer.width, at = band.first * layer.width * layer.channels;
     if (layer.before.buffer >= 0) add_before(work, layer, f, first, band);
     if (layer.current >= 0) {
         auto* current = reinterpret_cast<float*>(work.frame(layer.current, f)) + at + first;
@@ -82,7 +71,7 @@ void finish_rows(Workspace& work, const Group& run, const Layer& layer, int64_t 
             for (int64_t c = 0; c < chunk; c += LANES) store(current + p * channels + c, load(band.sums + p * chunk + c));
     }
     if (layer.neuron) {
-        const int64_t place = n * run.state_size + layer.state + at;
+        const int64_t place = run.stream(f) * run.state_size + layer.state + at;
         float* after = run.state_after + place;
         const bool begins = f % run.steps == 0;
         const float* before = begins && run.state_before ? run.state_before + place : after;
@@ -115,7 +104,7 @@ int64_t rows_together(const Layer& layer, int64_t others, int64_t threads) {
 
 void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
     const Layer& layer = work.layers[number];
-    const bool fused = work.fused[number], convolves = !layer.pool || fused;
+    const bool fused = layer.fused, convolves = !layer.pool || fused;
     const Layer& source = fused ? work.layers[number - 1] : layer;  // whose inputs are taken
     Statistics* statistics = &work.statistics[2 * (fused ? number - 1 : number)];  // of main and side
     const int64_t steps = run.steps, frames = steps * run.streams, chunks = layer.channels / layer.chunk;
@@ -125,7 +114,7 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
     const size_t main_bytes = convolves ? input_bytes(work.buffers[source.main.buffer], source.main.pad) : 0;
     const size_t side_bytes = side ? input_bytes(work.buffers[layer.side.buffer], layer.side.pad) : 0;
     const int64_t group = std::clamp<int64_t>((32 << 20) / (main_bytes + side_bytes + 1), 1, frames);
-    const int64_t inputs = !convolves ? 0 : side || sharing ? 2 : 1;
+    const int64_t inputs = convolves + side;
     char* main_memory = work.main.get(group * main_bytes + 64);
     char* side_memory = work.side.get(group * side_bytes + 64);
     work.mains.resize(group), work.sides.resize(group);
@@ -136,19 +125,15 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
             const int64_t f = begin + job / inputs, place = f - begin;
             if (repeats(f)) return;
             if (job % inputs == 0) prepare(work, run, source.main, sharing, f, main_memory + place * main_bytes, work.mains[place]);
-            else if (side) prepare(work, run, layer.side, nullptr, f, side_memory + place * side_bytes, work.sides[place]);
-            else {
-                const Buffer& b = work.buffers[layer.side.buffer];
-                work.sides[place].reached = typed(b, work.frame(layer.side.buffer, f), [&](const auto* data) { return reached(data, b, layer.side.reach); });
-            }
+            else prepare(work, run, layer.side, nullptr, f, side_memory + place * side_bytes, work.sides[place]);
         });
         for (int64_t f = begin; f < end && convolves; ++f) {
             Input& in = work.mains[f - begin];
             if (repeats(f)) in = work.mains[f - begin - 1];
             else statistics[0].add(in);
             if (side) statistics[1].add(work.sides[f - begin]);
-            run.synops[run.place(f)] += in.reached * source.main.fan_out;
-            if (inputs == 2) run.synops[run.place(f)] += work.sides[f - begin].reached * layer.side.fan_out;
+            const int64_t beside = side ? work.sides[f - begin].reached : in.beside;
+            run.synops[run.place(f)] += in.reached * source.main.fan_out + beside * layer.side.fan_out;
         }
         const int64_t first = begin / steps, streams = (end - 1) / steps - first + 1;  // that have frames in the group
         const int64_t rows = rows_together(layer, chunks * streams, crew.threads), bands = ceil_div(layer.height, rows);
@@ -168,7 +153,7 @@ void run_layer(Workspace& work, const Group& run, size_t number, Crew& crew) {
     if (layer.rate_channels || layer.after.buffer >= 0 || (run.probed && layer.neuron))
         crew.share(frames, [&](int64_t, int64_t f) {
             const auto* spikes = layer.neuron ? reinterpret_cast<const uint8_t*>(work.frame(layer.spikes, f)) : nullptr;
-            if (spikes && run.probed && run.probed[f / steps]) note_fired(layer, spikes, run.fired + run.place(f) * run.fired_size + layer.fired);
+            if (spikes && run.probed && run.probed[run.stream(f)]) note_fired(layer, spikes, run.fired + run.place(f) * run.fired_size + layer.fired);
             if (layer.rate_channels) note_rates(layer, spikes, run.rates + run.place(f) * run.rates_size + layer.rate_first);
             if (layer.after.buffer >= 0) add_after(work, layer, f);
         });
@@ -197,12 +182,12 @@ void run_group(Workspace& work, const Group& run, Crew& crew) {
     bool helped = false;
     take_input(work, run);
     for (size_t i = 0; i < work.layers.size(); ++i) {
-        if (i + 1 < work.layers.size() && work.fused[i + 1]) continue;
+        if (i + 1 < work.layers.size() && work.layers[i + 1].fused) continue;
         const int64_t frames = run.steps * run.streams, begin = nanoseconds(), before = crew.spent();
         helped = pays(work.cost[i] * frames, run);
         run_layer(work, run, i, helped ? crew : alone);
         const int64_t took = nanoseconds() - begin + crew.spent() - before;
-        work.statistics[2 * (work.fused[i] ? i - 1 : i)].nanoseconds += took;
+        work.statistics[2 * (work.layers[i].fused ? i - 1 : i)].nanoseconds += took;
         int64_t& cost = work.cost[i];
         cost = cost ? std::min(took / frames, 2 * cost) : took / frames;  // a call that was interrupted tells little
     }
@@ -221,7 +206,11 @@ bool run_streams(Workspace& work, const Run& run, int64_t first, int64_t last, C
     if (int64_t(work.desks.size()) < crew.threads) work.desks.resize(crew.threads);
     const int64_t company = work.company(last - first);
     if (!work.reserve(run.steps * company)) return false;
-    for (; first < last; first += company) run_group(work, group_of(work, run, first, std::min(company, last - first)), crew);
+    for (; first < last; first += company) {
+        Group group{run, run.streams, first};
+        group.streams = std::min(company, last - first);
+        run_group(work, group, crew);
+    }
     return true;
 }
 
@@ -253,12 +242,10 @@ void* engine_plan(const Buffer* buffers, int64_t n_buffers, const Layer* layers,
     plan.buffers.assign(buffers, buffers + n_buffers);
     plan.layers.assign(layers, layers + n_layers);
     plan.readout = *readout;
-    for (int64_t i = 0; i < n_layers; ++i) {
-        plan.fused.push_back(can_fuse(plan.layers, i));
+    for (int64_t i = 0; i < n_layers; ++i)
         for (const Convolution* conv : {&layers[i].main, &layers[i].side})
             if (conv->buffer >= 0 && !layers[i].pool)
                 plan.weights += layers[i].channels * conv->kernel * conv->kernel * buffers[conv->buffer].channels * 4;
-    }
     return new Engine(plan);
 }
 

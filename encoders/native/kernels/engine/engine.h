@@ -30,6 +30,7 @@ struct Convolution {
 
 struct Layer {
     int64_t pool;  // of main.buffer, stride 2; 0: convolution, 1: maximum, 2: average (3x3, pad 1), 3: maximum (2x2)
+    int64_t fused;  // it pools the sums of the layer before, in its own pass
     Convolution main, side;
     int64_t height, width, channels, chunk;  // of the output; channels padded, chunk 16 or 32
     const float* bias;                       // [channels], or null

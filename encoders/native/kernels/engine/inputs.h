@@ -36,6 +36,7 @@ struct Input {  // one frame, ready for one of the kernels
     const uint16_t* halves;  // the same as bfloat16, in place of it
     int64_t pad;
     int64_t reached, possible;  // outputs that meet a non-zero input, over all pixels and channels; that could meet one
+    int64_t beside;             // those of a side convolution of the same maps that meet one
 };
 
 // f(data) with the type that the buffer's frames have.
@@ -56,34 +57,14 @@ inline uint64_t marks(const void* p) {
     return (((v & LOW) + LOW) | v) & ~LOW;
 }
 
-int64_t count_bytes(const uint8_t* p, int64_t n) {
-    int64_t count = 0;
-    int64_t i = 0;
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-    for (; i + 64 <= n; i += 64) {
-        __m512i v = _mm512_loadu_si512(p + i);
-        count += __builtin_popcountll(_mm512_test_epi8_mask(v, v));
-    }
-    for (; i + 16 <= n; i += 16) {
-        __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
-        count += __builtin_popcount(_mm_test_epi8_mask(v, v));
-    }
-#endif
-    for (; i + 8 <= n; i += 8)
-        if (const uint64_t set = marks(p + i)) count += __builtin_popcountll(set);
-    for (; i < n; ++i) count += p[i] != 0;
-    return count;
+// Which of 16 numbers are not zero.
+inline __mmask16 set_of(const float* p) { return _mm512_cmp_ps_mask(_mm512_loadu_ps(p), _mm512_setzero_ps(), _CMP_NEQ_UQ); }
+inline __mmask16 set_of(const uint8_t* p) {
+    const __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+    return _mm_test_epi8_mask(v, v);
 }
 
-template <typename T>
-int64_t count_nonzero(const T* p, int64_t n) {
-    if constexpr (sizeof(T) == 1) return count_bytes(reinterpret_cast<const uint8_t*>(p), n);
-    int64_t count = 0;
-    for (int64_t i = 0; i < n; ++i) count += p[i] != 0;
-    return count;
-}
-
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
 // The channels first + i of the mask's bits. No branch: what is written behind the new end is written over later.
 inline uint16_t* list_lanes(__mmask16 mask, int64_t first, uint16_t* out) {
     const __m512i lanes = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
@@ -91,51 +72,30 @@ inline uint16_t* list_lanes(__mmask16 mask, int64_t first, uint16_t* out) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(out), _mm512_cvtepi32_epi16(set));
     return out + __builtin_popcount(mask);
 }
-
-// The same of 64 channels of which at most 8 are set: no branch either, and no wait for lanes to be moved together.
-inline uint16_t* list_few(uint64_t mask, int64_t first, uint16_t* out) {
-    constexpr uint64_t LAST = uint64_t(1) << 63;  // of an empty mask the lowest bit would be undefined
-    const int n = __builtin_popcountll(mask);
-    const auto next = [&] {
-        const auto channel = uint64_t(first + __builtin_ctzll(mask | LAST));
-        mask &= mask - 1;
-        return channel;
-    };
-    for (int i = 0; i < 8; i += 4) {  // four numbers a word: compilers make costly vectors of single ones
-        uint64_t four = next();
-        four |= next() << 16, four |= next() << 32, four |= next() << 48;
-        memcpy(out + i, &four, 8);
-    }
-    return out + n;
-}
 #endif
+
+template <typename T>
+int64_t count_nonzero(const T* p, int64_t n) {
+    int64_t count = 0, i = 0;
+#if defined(__AVX512BW__) && defined(__AVX512VL__)
+    for (; i + 16 <= n; i += 16) count += __builtin_popcount(set_of(p + i));
+#endif
+    if constexpr (sizeof(T) == 1)
+        for (; i + 8 <= n; i += 8)
+            if (const uint64_t set = marks(p + i)) count += __builtin_popcountll(set);
+    for (; i < n; ++i) count += p[i] != 0;
+    return count;
+}
 
 template <typename T>
 uint16_t* list_pixel(const T* p, int64_t channels, uint16_t* out) {
     int64_t i = 0;
-    if constexpr (sizeof(T) == 1) {
 #if defined(__AVX512BW__) && defined(__AVX512VL__)
-        for (; i + 64 <= channels; i += 64) {
-            __m512i v = _mm512_loadu_si512(p + i);
-            const __mmask64 mask = _mm512_test_epi8_mask(v, v);
-            if (__builtin_popcountll(mask) <= 8) out = list_few(mask, i, out);
-            else
-                for (int part = 0; part < 64; part += 16) out = list_lanes(__mmask16(mask >> part), i + part, out);
-        }
-        for (; i + 16 <= channels; i += 16) {
-            __m128i v = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p + i));
-            out = list_lanes(_mm_test_epi8_mask(v, v), i, out);
-        }
-#else
+    for (; i + 16 <= channels; i += 16) out = list_lanes(set_of(p + i), i, out);
+#endif
+    if constexpr (sizeof(T) == 1)
         for (; i + 8 <= channels; i += 8)
             for (uint64_t m = marks(p + i); m; m &= m - 1) *out++ = uint16_t(i + (__builtin_ctzll(m) >> 3));
-#endif
-    }
-#if defined(__AVX512BW__) && defined(__AVX512VL__)
-    if constexpr (sizeof(T) == 4)
-        for (; i + 16 <= channels; i += 16)
-            out = list_lanes(_mm512_cmp_ps_mask(_mm512_loadu_ps(p + i), _mm512_setzero_ps(), _CMP_NEQ_UQ), i, out);
-#endif
     for (; i < channels; ++i)
         if (p[i] != 0) *out++ = uint16_t(i);
     return out;
@@ -158,15 +118,6 @@ size_t input_bytes(const Buffer& b, int64_t pad) {
     return std::max(lists, aligned((b.height + 2 * pad) * (b.width + 2 * pad) * b.channels * 4)) + beyond;
 }
 
-// Whether all are 0 or 1, as far as that is told at a glance: of bytes.
-template <typename T>
-bool only_ones(const T* data, int64_t n) {
-    if constexpr (sizeof(T) > 1) return false;
-    uint8_t bits = 0;
-    for (int64_t i = 0; i < n; ++i) bits |= uint8_t(data[i]);
-    return bits <= 1;
-}
-
 template <typename T>
 void list_frame(const T* data, const Buffer& b, char* memory, Input& out) {
     const int64_t pixels = b.height * b.width, channels = b.channels;
@@ -181,10 +132,7 @@ void list_frame(const T* data, const Buffer& b, char* memory, Input& out) {
         }
     start[pixels] = uint32_t(end - index);
     out.start = start, out.index = index, out.binary = b.binary;
-    if (b.binary || only_ones(data, pixels * channels)) {
-        out.binary = true;
-        return;
-    }
+    if (b.binary) return;
     auto* value = reinterpret_cast<float*>(memory + aligned((pixels + 1) * 4) + aligned(pixels * b.channels * 2));
     bool ones = true;
     for (int64_t p = 0; p < pixels; ++p)

@@ -28,20 +28,14 @@ int64_t fire(const Layer& layer, const float* sums, const float* before, float* 
     const Floats beta = all(float(layer.beta)), theta = all(float(layer.theta)), gain = all(float(layer.gain));
     const Floats limit = all(float(layer.limit)), low = all(float(layer.low)), high = all(float(layer.high));
     return each(layer, sums, out, pixels, first, [&](int64_t at, Floats sum, int64_t) {
-        Floats v = load(before + at), u, current = sum * gain;
-        if constexpr (DELAY) {
-            Ints fired = INCLUSIVE ? v >= limit : v > limit;
-            u = ZERO ? masked(~fired, beta * v) + current : beta * v + current - masked(fired, theta);
-        } else {
-            u = beta * v + current;
-        }
-        Ints spike = INCLUSIVE ? u >= limit : u > limit;
-        if constexpr (!DELAY) u = ZERO ? masked(~spike, u) : u - masked(spike, theta);
+        Floats v = load(before + at), u;
+        Ints spike;
+        advance<DELAY, ZERO, INCLUSIVE>(sum, v, u, spike, beta, theta, limit, gain);
         if constexpr (BOUNDED) {
-            u = u > low ? u : low;
-            u = u < high ? u : high;
+            v = v > low ? v : low;
+            v = v < high ? v : high;
         }
-        store(after + at, u);
+        store(after + at, v);
         return spike;
     });
 }
@@ -110,13 +104,12 @@ int64_t fire_psn(const Layer& layer, const float* sums, const float* before, flo
 
 using Fire = int64_t (*)(const Layer&, const float*, const float*, float*, uint8_t*, int64_t, int64_t);
 Fire firing(const Layer& n) {
-    if (n.kind == CLIF) return n.inclusive ? fire_clif<true> : fire_clif<false>;
-    if (n.kind == PSN) return fire_psn;
-    if (n.kind == PACED) return n.inclusive ? fire_paced<true> : fire_paced<false>;
-    if (n.bounded) return n.inclusive ? fire<false, false, true, true> : fire<false, false, false, true>;
-    static const Fire kinds[8] = {fire<false, false, false>, fire<false, false, true>, fire<false, true, false>, fire<false, true, true>,
-                                  fire<true, false, false>,  fire<true, false, true>,  fire<true, true, false>,  fire<true, true, true>};
-    return kinds[(n.delay ? 4 : 0) + (n.zero ? 2 : 0) + (n.inclusive ? 1 : 0)];
+    return constants([&](auto delay, auto zero, auto inclusive) -> Fire {
+        if (n.kind == CLIF) return fire_clif<inclusive>;
+        if (n.kind == PSN) return fire_psn;
+        if (n.kind == PACED) return fire_paced<inclusive>;
+        return n.bounded ? fire<false, false, inclusive, true> : fire<delay, zero, inclusive>;
+    }, n.delay, n.zero, n.inclusive);
 }
 
 // Membranes at rest: those of some pixels' channels from `first` on, all parts of the state.

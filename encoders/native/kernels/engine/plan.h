@@ -20,8 +20,7 @@ struct Plan {
     std::vector<Buffer> buffers;
     std::vector<Layer> layers;
     Readout readout;
-    std::vector<bool> fused;  // pools that have the convolution before them in their own pass
-    int64_t weights = 0;      // their bytes
+    int64_t weights = 0;  // their bytes
 };
 
 struct Desk {  // memory of one thread
@@ -98,42 +97,28 @@ struct Engine {  // may be called by several threads: each call has a workspace,
 };
 
 struct Group : Run {  // neighbouring streams of a run
-    int64_t all;  // streams of the run: so many lie in a step of x and of all that is given
+    int64_t all, first;  // streams of the run: so many lie in a step of x and of all that is given; the group's first
+    int64_t stream(int64_t f) const { return first + f / steps; }
     // The row of a frame in what is given [T, N, ...].
-    int64_t place(int64_t f) const { return f % steps * all + f / steps; }
+    int64_t place(int64_t f) const { return f % steps * all + stream(f); }
 };
 
 // Whether another thread's help with so many nanoseconds of work is worth a hand-over.
 bool pays(int64_t work, const Run& run) { return run.threads > 1 && work >= 2 * run.hand_over; }
-
-Group group_of(const Plan& plan, const Run& run, int64_t first, int64_t streams) {
-    const Buffer& input = plan.buffers[0];
-    Group group{run, run.streams};
-    group.streams = streams;
-    group.x = static_cast<const char*>(run.x) + first * input.channels * input.height * input.width * (run.x_is_float ? 4 : 1);
-    if (run.state_before) group.state_before += first * run.state_size;
-    group.state_after += first * run.state_size;
-    group.logits += first * plan.readout.outputs;
-    group.layer_spikes += first * run.spike_layers, group.synops += first;
-    group.rates += first * run.rates_size;
-    if (run.probed) group.fired += first * run.fired_size, group.probed += first;
-    return group;
-}
 
 void take_input(Workspace& work, const Group& run) {
     Buffer& b = work.buffers[0];
     const int64_t pixels = b.height * b.width;
     for (int64_t n = 0; n < run.streams; ++n)
         for (int64_t t = 0; t < (run.frozen ? 1 : run.steps); ++t) {
-            const int64_t from = (t * run.all + n) * b.channels * pixels;
+            const int64_t from = (t * run.all + run.first + n) * b.channels * pixels;
             char* to = work.frame(0, n * run.steps + t);
-            for (int64_t c = 0; c < b.channels; ++c)
-                for (int64_t p = 0; p < pixels; ++p) {
-                    if (run.x_is_float)
-                        reinterpret_cast<float*>(to)[p * b.channels + c] = static_cast<const float*>(run.x)[from + c * pixels + p];
-                    else
-                        reinterpret_cast<uint8_t*>(to)[p * b.channels + c] = static_cast<const uint8_t*>(run.x)[from + c * pixels + p];
-                }
+            const auto take = [&](auto* into, const auto* x) {
+                for (int64_t c = 0; c < b.channels; ++c)
+                    for (int64_t p = 0; p < pixels; ++p) into[p * b.channels + c] = x[from + c * pixels + p];
+            };
+            if (run.x_is_float) take(reinterpret_cast<float*>(to), static_cast<const float*>(run.x));
+            else take(reinterpret_cast<uint8_t*>(to), static_cast<const uint8_t*>(run.x));
         }
 }
 

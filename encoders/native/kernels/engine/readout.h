@@ -57,40 +57,31 @@ int64_t read_places(const Readout& r, const Buffer& b, const T* spikes, float* s
 
 // A bit a neuron, whether it fired; the first of eight is the highest.
 void note_fired(const Layer& layer, const uint8_t* spikes, uint8_t* to) {
-    constexpr uint64_t ONES = 0x0101010101010101, LOW = 0x7f * ONES, GATHER = 0x8040201008040201;  // byte i to bit 63 - i
-    for (int64_t i = 0; i < layer.height * layer.width * layer.channels / 8; ++i) {
-        uint64_t eight;
-        memcpy(&eight, spikes + 8 * i, 8);
-        to[i] = uint8_t((((((eight & LOW) + LOW) | eight) >> 7 & ONES) * GATHER) >> 56);
+    for (int64_t i = 0; i < layer.height * layer.width * layer.channels; i += 8) {
+        uint8_t bits = 0;
+        for (int64_t one = i; one < i + 8; ++one) bits = uint8_t(2 * bits + (spikes[one] != 0));
+        to[i / 8] = bits;
     }
 }
 
-// The share of each channel's neurons that fired in each place; where places do not divide a map, neighbours share a row.
+// The share of each channel's neurons that fired in each place; spikes are 0 or 1.
 void note_rates(const Layer& layer, const uint8_t* spikes, float* to) {
-    const int64_t channels = layer.channels, side = layer.rate_places;
-    const int64_t height = side == 1 ? 1 : layer.height;  // a whole map is one long row
-    const int64_t width = side == 1 ? layer.height * layer.width : layer.width;
-    for (int64_t place = 0; place < side * side; ++place) {
-        const int64_t top = place / side * height / side, left = place % side * width / side;
-        const int64_t rows = ((place / side + 1) * height + side - 1) / side - top;
-        const int64_t columns = ((place % side + 1) * width + side - 1) / side - left;
-        const uint8_t* corner = spikes + (top * width + left) * channels;
+    const int32_t side = int32_t(layer.rate_places), height = side == 1 ? 1 : int32_t(layer.height);  // a whole map is one long row
+    const int32_t width = int32_t(layer.height * layer.width) / height;
+    for (int32_t place = 0; place < side * side; ++place) {
+        const int32_t top = spikesight_begin_of(place / side, height, side), bottom = spikesight_end_of(place / side, height, side);
+        const int32_t left = spikesight_begin_of(place % side, width, side), right = spikesight_end_of(place % side, width, side);
         for (int64_t first = 0; first < layer.rate_channels; first += 16) {
             int32_t fired[16] = {};
-            for (int64_t y = 0; y < rows; ++y) {
-                const uint8_t* row = corner + y * width * channels + first;
-                for (int64_t x = 0; x < columns;) {
-                    Bytes16 some{};  // as many as a byte can count
-                    for (const int64_t end = std::min(columns, x + 255); x < end; ++x) {
-                        Bytes16 bytes;
-                        memcpy(&bytes, row + x * channels, 16);
-                        some -= Bytes16(bytes != 0);  // true is -1
-                    }
+            for (int64_t y = top; y < bottom; ++y)
+                for (int64_t x = left; x < right;) {
+                    Bytes16 some{}, more;  // as many as a byte can count
+                    for (const int64_t end = std::min<int64_t>(right, x + 255); x < end; ++x, some += more)
+                        memcpy(&more, spikes + (y * width + x) * layer.channels + first, 16);
                     for (int c = 0; c < 16; ++c) fired[c] += some[c];
                 }
-            }
             for (int64_t c = first; c < std::min(layer.rate_channels, first + 16); ++c)
-                to[c * side * side + place] = float(fired[c - first]) / float(rows * columns);
+                to[c * side * side + place] = float(fired[c - first]) / float((bottom - top) * (right - left));
         }
     }
 }

@@ -98,6 +98,7 @@ void scatter(const Input& in, const Buffer& b, int64_t pad, const float* weight,
             if (!n) continue;
             const int64_t left = std::max<int64_t>(ceil_div(x + pad - K + 1, S), 0);
             const int64_t columns = std::min((x + pad) / S, band.width - 1) - left + 1;
+            if (K == 1 && columns <= 0) continue;
             const int64_t dx = x + pad - left * S;
             const uint16_t* index = in.index + start[x];
             const float* value = ONES ? nullptr : in.value + start[x];
@@ -105,11 +106,9 @@ void scatter(const Input& in, const Buffer& b, int64_t pad, const float* weight,
             float* out = sums + left * CH;
 #define SPIKESIGHT_SCATTER(NY, NX) \
     case NY * 4 + NX: scatter_pixel<NY, NX, K, S, CH, ONES>(index, value, n, w, out, row); break;
-            if constexpr (K == 1) {
-                if (columns <= 0) continue;
-                if constexpr (ONES) scatter_pixel<1, 1, 1, 1, CH, true>(index, value, n, w, out, row);
-                else column.add(index, value, n, b.channels, w, out, row);
-            } else if constexpr (K == 3 && S == 1) {
+            if constexpr (K == 1 && !ONES) column.add(index, value, n, b.channels, w, out, row);
+            else if constexpr (K == 1) scatter_pixel<1, 1, K, S, CH, ONES>(index, value, n, w, out, row);
+            else if constexpr (K == 3 && S == 1) {
                 switch (rows * 4 + columns) {
                     SPIKESIGHT_SCATTER(3, 3) SPIKESIGHT_SCATTER(3, 2) SPIKESIGHT_SCATTER(2, 3) SPIKESIGHT_SCATTER(2, 2)
                     SPIKESIGHT_SCATTER(1, 1) SPIKESIGHT_SCATTER(1, 2) SPIKESIGHT_SCATTER(2, 1) SPIKESIGHT_SCATTER(1, 3)
@@ -119,25 +118,13 @@ void scatter(const Input& in, const Buffer& b, int64_t pad, const float* weight,
                 switch (rows * 4 + columns) {
                     SPIKESIGHT_SCATTER(1, 1) SPIKESIGHT_SCATTER(1, 2) SPIKESIGHT_SCATTER(2, 1) SPIKESIGHT_SCATTER(2, 2)
                 }
-            } else {
+            } else
                 for (int64_t r = 0; r < rows; ++r)
                     for (int64_t c = 0; c < columns; ++c)
-                        scatter_pixel<1, 1, K, S, CH, ONES>(
-                            index, value, n, w - (r * K + c) * S * CH, out + r * row + c * CH, row);
-            }
+                        scatter_pixel<1, 1, K, S, CH, ONES>(index, value, n, w - (r * K + c) * S * CH, out + r * row + c * CH, row);
 #undef SPIKESIGHT_SCATTER
         }
     }
-}
-
-template <int CH, bool ONES>
-void scatter_any(const Input& in, const Buffer& b, const Convolution& conv, const float* weight, const Band& band) {
-    const int64_t k = conv.kernel, s = conv.stride;
-    if (k == 3 && s == 1) scatter<3, 1, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 3 && s == 2) scatter<3, 2, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 1 && s == 1) scatter<1, 1, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 1 && s == 2) scatter<1, 2, CH, ONES>(in, b, conv.pad, weight, band);
-    else if (k == 7 && s == 2) scatter<7, 2, CH, ONES>(in, b, conv.pad, weight, band);
 }
 
 bool can_scatter(const Convolution& c) {
@@ -152,8 +139,12 @@ void begin_sums(const float* bias, int64_t chunk, int64_t pixels, float* sums) {
 }
 
 void scatter_chunk(const Input& in, const Buffer& b, const Convolution& conv, int64_t chunk, const float* weight, const Band& band) {
-    if (chunk == 32) in.binary ? scatter_any<32, true>(in, b, conv, weight, band) : scatter_any<32, false>(in, b, conv, weight, band);
-    else in.binary ? scatter_any<16, true>(in, b, conv, weight, band) : scatter_any<16, false>(in, b, conv, weight, band);
+    constants([&](auto wide, auto ones, auto halves) {
+        constexpr int CH = wide ? 32 : 16, S = halves ? 2 : 1;
+        if (conv.kernel == 1) scatter<1, S, CH, ones>(in, b, conv.pad, weight, band);
+        else if (conv.kernel == 3) scatter<3, S, CH, ones>(in, b, conv.pad, weight, band);
+        else if constexpr (halves) scatter<7, S, CH, ones>(in, b, conv.pad, weight, band);
+    }, chunk == 32, in.binary, conv.stride == 2);
 }
 
 }  // namespace
