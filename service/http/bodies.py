@@ -67,7 +67,7 @@ class AnswerBody(Body):
     """A prediction after one step or a whole sample; the fields are those of `models.steps.Prediction.fields`."""
 
     label: str = Field(
-        description='a class; "unknown" (`known` below 0.5); "nothing" (too few events); as its last window mostly says',
+        description='a class; "unknown" (`known` below 0.5); "nothing" (few events); as its last window mostly says',
         examples=["7"],
     )
     index: int = Field(description="of the best class, whatever the label", examples=[7])

@@ -53,11 +53,7 @@ def test_segments_are_the_stretches_over_which_a_label_was_shown() -> None:
     shown, sure = ["", "a", "a", "a", "b", UNKNOWN, UNKNOWN], [0.5, 0.75, 0.25, 0.875, 0.25, 0.5, 0.5]
     found = verdict(*(step(n, "b", *one) for n, one in enumerate(zip(shown, sure))))
     assert found.label == UNKNOWN
-    assert found.segments == [
-        Segment(10, 40, "a", 0.625, 3),
-        Segment(40, 50, "b", 0.75, 1),
-        Segment(50, 70, UNKNOWN, None, 2),
-    ]
+    assert found.segments == [(10, 40, "a", 0.625, 3), (40, 50, "b", 0.75, 1), (50, 70, UNKNOWN, None, 2)]
 
 
 def test_without_a_stable_label_a_longer_recording_is_what_its_last_step_says() -> None:
