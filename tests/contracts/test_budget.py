@@ -6,7 +6,7 @@ from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
     "product": 21_835,
-    "page, C, C++": 9_010,
+    "page, C, C++": 8_760,
     "tests": 21_000,
     "words": 28_350,
 }

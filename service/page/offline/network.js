@@ -3,12 +3,12 @@
 import { Part, startEngine } from "./events.js";
 
 async function read(name) {
-  const answered = await fetch(name);
-  if (!answered.ok) throw new Error(`the folder lacks ${name}`);
+  const answered = await fetch(name).catch(() => null);
+  if (!answered?.ok) throw new Error(`the folder lacks ${name}`);
   return answered;
 }
 
-const bytes = async (name) => (await read(name)).arrayBuffer();
+export const bytes = async (name) => (await read(name)).arrayBuffer();
 const unpacked = async (name) => new Response((await read(name)).body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 
 /** Load {facts: model.json, pixels: parameters of an Emulator}. */

@@ -16,6 +16,7 @@ export class Layer {
     Object.assign(this, map, { first });
     this.wide = 2 * Math.ceil(map.channels / 16); // bytes of a pixel
     this.size = map.height * map.width * this.wide;
+    this.end = first + this.size;
     this.counts = new Float32Array(map.height * map.width);
     this.sums = new Float32Array(Math.min(LINES, map.channels));
     this.all = 0;
