@@ -38,9 +38,9 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
     if card.contract.kind != "events":
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
-        layers, (_, *size) = card.novelty.layers if card.novelty else 0, card.contract.shape
+        layers, (_, height, width) = card.novelty.layers if card.novelty else 0, card.contract.shape
         memory = Memory()
-        content, engine = write_block(network, *size, memory, layers=layers, **judging(card))
+        content, engine = write_block(network, height, width, memory, layers=layers, **judging(card))
         (partial / "model.bin").write_bytes(gzip.compress(content, mtime=0))
         view = write_view(partial, network, card, memory) if card.contract.finds else None
         for part in ("shared", "offline"):
