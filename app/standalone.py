@@ -2,9 +2,11 @@
 
 It contains the page, the engine in WebAssembly with the network as its memory, an emulator with the same pixels as the
 Python one, and the sample recordings that show classes of the network. A network with weights for views
-has a second memory, in which it looks all over the camera's frames.
+has a second memory, in which it looks all over the camera's frames. Both are packed by gzip, as not every static host
+does it: most of a view's are counts that repeat.
 """
 
+import gzip
 import json
 import re
 import shutil
@@ -36,10 +38,10 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
     if card.contract.kind != "events":
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
-        layers, (_, *size) = card.novelty.layers if card.novelty else 0, card.contract.shape
+        layers, (_, height, width) = card.novelty.layers if card.novelty else 0, card.contract.shape
         memory = Memory()
-        content, engine = write_block(network, *size, memory, layers=layers, **judging(card))
-        (partial / "model.bin").write_bytes(content)
+        content, engine = write_block(network, height, width, memory, layers=layers, **judging(card))
+        (partial / "model.bin").write_bytes(gzip.compress(content, mtime=0))
         view = write_view(partial, network, card, memory) if card.contract.finds else None
         for part in ("shared", "offline"):
             shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
@@ -55,7 +57,7 @@ def write_view(folder: Path, network: nn.Module, card: Card, memory: Memory) -> 
     pyramid = pyramid_of_frames(FRAME)
     constants = {"sizes": sizes_of(pyramid, len(card.labels)), "places": places_of(pyramid), "levels": pyramid.table}
     content, engine = write_block(network, pyramid.height, pyramid.width, memory, **constants)
-    (folder / "view.bin").write_bytes(content)
+    (folder / "view.bin").write_bytes(gzip.compress(content, mtime=0))
     eye = MovedFrames(pyramid.finest)
     size = {"width": eye.size.width, "height": eye.size.height}
     contract = replace(card.contract, sensor_width=size["width"], sensor_height=size["height"], filter_us=0, **size)

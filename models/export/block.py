@@ -9,10 +9,9 @@ the block and [offset, length] of `x` (bytes [C, H, W]), `state`, `logits`, `rat
 import ctypes
 import math
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -23,8 +22,6 @@ from spikesight.models.engine.plan import Plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
 from spikesight.models.export.parity import ExportError
 from spikesight.models.networks.taught import TaughtNetwork
-from spikesight.models.neurons.layers import Neuron, neuron_names
-from spikesight.models.neurons.probe import Map, thresholds_of
 from spikesight.models.novelty.score import SLOPE
 from spikesight.models.steps import label_rules
 
@@ -147,7 +144,7 @@ def write_block(
         end += -(-count * size // ALIGNED) * ALIGNED
     block.content[: ctypes.sizeof(Head)] = bytes(head)
     memory.size += end
-    return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(network, plan)}
+    return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(plan)}
 
 
 def judging(card: Card) -> dict[str, NDArray]:
@@ -160,15 +157,10 @@ def judging(card: Card) -> dict[str, NDArray]:
     return found | known.constants(horizon) if known else found
 
 
-def layers_of(network: nn.Module, plan: Plan) -> list[dict[str, Any]]:
-    """Describe the neuron layers for display, in the order of `fired`; `at`: where in the state the membranes begin,
-    `units`: their scale for each channel.
-    """
+def layers_of(plan: Plan) -> list[dict[str, Any]]:
+    """Describe the neuron layers for display, in the order of `fired`."""
     found: list[dict[str, Any]] = []
-    for number, (name, key) in enumerate(zip(neuron_names(network), plan.neurons, strict=True), 1):
-        at, channels, height, width = plan.states[key]
-        thresholds = thresholds_of(cast(Neuron, network.get_submodule(name)), channels)
-        units = np.broadcast_to(plan.scales.get(key, torch.ones(1)).numpy().reshape(-1), channels)
-        shown = Map(f"layer {number}", channels, height, width, thresholds)
-        found.append({**shown._asdict(), "at": at, "units": units.tolist()})
+    for number, key in enumerate(plan.neurons, 1):
+        _, channels, height, width = plan.states[key]
+        found.append({"title": f"layer {number}", "channels": channels, "height": height, "width": width})
     return found

@@ -5,10 +5,10 @@ import pytest
 from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 
 BUDGET = {
-    "product": 21_840,
-    "page, C, C++": 8_812,
-    "tests": 21_000,
-    "words": 28_350,
+    "product": 21_835,
+    "page, C, C++": 8_561,
+    "tests": 20_997,
+    "words": 28_347,
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 

@@ -1,7 +1,7 @@
 // The live page: one source at a time, classified by one model, or by several side by side.
 
-import { explain } from "../shared/sources/camera.js";
-import { $, dropTarget, hideNotice, notice } from "../shared/dom.js";
+import { complain } from "../shared/sources/camera.js";
+import { $, hideNotice, listenForFiles, notice, on, repaint } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
 import { CalmPicture } from "../shared/pictures/safety.js";
 import { taskOf } from "../shared/answer.js";
@@ -9,47 +9,43 @@ import { Compare } from "./modes/compare.js";
 import { Single } from "./modes/single.js";
 import { Teach } from "./modes/teach.js";
 import * as server from "./net/server.js";
-import { load, offerSettings, settings } from "./panel/controls.js";
+import { calm, load, offerSettings, settings } from "./panel/controls.js";
 import { arrange, mirror, togglePause } from "./panel/layout.js";
 import { knows, Playback } from "./sources/playback.js";
 import { Stills } from "./sources/stills.js";
 import { Film, STILL_MS, Webcam } from "./sources/webcam.js";
-import * as state from "./state.js";
-
-const PAINT_EVERY_MS = 30;
+import { state } from "./state.js";
 
 const preview = new CalmPicture($("preview"));
 const events = new EventView($("events"));
-const single = new Single(events, stop, sendSettings);
-const compare = new Compare(events, stop, sendSettings);
-const teach = new Teach(events, stop, sendSettings, async (name) => {
+const parts = { events, stop, opened: sendSettings }; // of a mode: as OneStream takes them
+const single = new Single(parts);
+const compare = new Compare(parts);
+const teach = new Teach({ ...parts, saved: async (name) => {
   await begin();
   $("model").value = name;
   offerSettings();
-});
+} });
 const looker = () => (state.teaching ? teach : state.comparing ? compare : single);
-const webcam = new Webcam(preview, looker, stop);
-const film = new Film(preview, looker, stop);
-const playback = new Playback(preview, looker, stop);
-const stills = new Stills(preview, looker, stop);
+const sources = [Webcam, Film, Playback, Stills].map((Source) => new Source(preview, looker, stop));
+const [webcam, film, playback, stills] = sources;
 
 // ---- sources
 
-function stop() {
-  for (const source of [webcam, film, playback, stills]) source.close();
-  for (const one of [single, compare, teach]) one.close();
+/** End the present source; for another: what was said of this one goes, too. */
+function stop(another = false) {
+  if (another) hideNotice();
+  for (const one of [...sources, single, compare, teach]) one.close();
   arrange("none");
   single.clear();
 }
 
 /** A camera that the server opened: its predictions are shared by all viewers. */
 function watchServer(item) {
-  stop();
-  hideNotice();
-  arrange("server");
+  stop(true);
+  arrange("server", { input: item });
   looker().clear();
   $("events-title").textContent = item.source;
-  state.setInput(item);
   looker().open({ ...item, source: item.id });
   $("stop").focus();
 }
@@ -60,8 +56,6 @@ function open(file, event) {
   else if (state.teaching) teach.files(event ? [...event.dataTransfer.files] : [file], undefined, event);
   else stills.open(file);
 }
-
-const calm = matchMedia("(prefers-reduced-motion: reduce)");
 
 /** Play a sample recording on the start page, unless the user prefers reduced motion. */
 function introduce() {
@@ -91,11 +85,11 @@ function again() {
 /** Switch between one model, a comparison of models, and teaching. */
 function setMode({ comparing = false, teaching = false }) {
   looker().close();
-  state.setMode(comparing, teaching);
+  Object.assign(state, { comparing, teaching });
   document.body.toggleAttribute("data-comparing", comparing);
   document.body.toggleAttribute("data-teaching", teaching);
-  $("comparing").setAttribute("aria-pressed", String(comparing));
-  $("teaching").setAttribute("aria-pressed", String(teaching));
+  $("comparing").ariaPressed = String(comparing);
+  $("teaching").ariaPressed = String(teaching);
   compare.offer();
   looker().clear();
   restart();
@@ -124,18 +118,9 @@ async function remove() {
 
 // ---- one paint loop
 
-let paintedMs = 0;
-function paint(nowMs) {
-  requestAnimationFrame(paint);
-  if (state.source === "none" || nowMs - paintedMs < (state.stillView() ? STILL_MS : PAINT_EVERY_MS)) return;
-  paintedMs = nowMs;
-  looker().draw(nowMs);
-}
-requestAnimationFrame(paint);
+repaint((nowMs) => state.source !== "none" && looker().draw(nowMs), () => state.stillView() && STILL_MS);
 
 // ---- controls
-
-const on = (id, event, run) => $(id).addEventListener(event, run);
 
 on("start", "click", () => webcam.start());
 on("draw", "click", () => stills.draw());
@@ -150,14 +135,12 @@ on("device", "change", () => webcam.start());
 on("model", "change", () => { offerSettings(); restart(); });
 on("bin", "change", restart);
 on("several", "change", restart);
-on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
-on("notice-close", "click", hideNotice);
 on("settings-open", "click", () => $("settings").showModal());
 on("kept-remove", "click", remove);
 on("token", "change", begin);
 addEventListener("resize", () => looker().resized?.());
 settings(sendSettings);
-dropTarget($("drop"), open);
+listenForFiles(open);
 
 // A hidden page must not watch: turn the camera off while hidden, and on again afterwards.
 let resume = null;
@@ -180,8 +163,5 @@ async function begin() {
   if (state.source === "none") introduce();
 }
 
-if (!window.isSecureContext) {
-  const { title, text } = explain({ name: "InsecureContext" });
-  notice(title, text);
-}
+if (!window.isSecureContext) complain({ name: "InsecureContext" });
 begin();

@@ -1,8 +1,8 @@
 // The page without a server: source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
 
-import { Answer, taskOf, titleOf } from "../shared/answer.js";
-import { Camera, explain, FRAME, Video } from "../shared/sources/camera.js";
-import { $, buttonList, dropTarget, hideNotice, notice } from "../shared/dom.js";
+import { Answer, foundIn, taskOf, titleOf } from "../shared/answer.js";
+import { Camera, complain, FRAME, Video } from "../shared/sources/camera.js";
+import { $, buttonList, hideNotice, listenForFiles, notice, on, pill, repaint, sentence } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
 import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
@@ -12,10 +12,10 @@ import { Boxes } from "../shared/pictures/roi.js";
 import { thumbnail } from "../shared/pictures/thumbnail.js";
 import { Emulator, picture, StreamBinner } from "./events.js";
 import { luma, MovedFrames } from "./frames.js";
-import { loadFacts, loadNetworks } from "./network.js";
+import { bytes, loadFacts, loadNetworks } from "./network.js";
 import { Still } from "./sources.js";
 
-const PLAY_EVERY_MS = 25, PAINT_EVERY_MS = 30;
+const PLAY_EVERY_MS = 25;
 const SLOW = 0.25; // recordings are short: a quarter of their speed
 const MOST_BEHIND_US = 1_000_000; // bins older than this are left out where the machine cannot keep up
 const LONGEST_MS = 66; // from frame to frame of a view: a slower machine has a slower clock, since there the page itself moves what is seen
@@ -80,20 +80,16 @@ function frame(canvas, captureMs) {
 }
 
 let playedMs = 0;
-function play(nowMs) {
-  const packet = player.advance((nowMs - playedMs) * 1000 * SLOW);
-  playedMs = nowMs;
-  if (!packet) return;
-  take(packet, state.sample, binner.push(packet));
-}
-
 setInterval(() => {
-  const nowMs = performance.now();
-  if (player) play(nowMs);
-  else if (!player) playedMs = nowMs;
+  const nowMs = performance.now(), packet = player?.advance((nowMs - playedMs) * 1000 * SLOW);
+  playedMs = nowMs;
+  if (packet) take(packet, state.sample, binner.push(packet));
 }, PLAY_EVERY_MS);
 
 // ---- sources
+
+/** Whether a network gets the frames' square middle. */
+const square = () => !facts.view && facts.contract.width === facts.contract.height;
 
 /** Return what turns frames into events: pixels of the frames' size, or those before which a view is moved. */
 function newEye() {
@@ -118,9 +114,8 @@ function begin(source, title, note, sensor = null) {
   $("source-title").textContent = title;
   $("source-note").textContent = note;
   $("facts").textContent = "";
-  $("link").dataset.state = source === "none" ? "idle" : "live";
-  $("link-text").textContent = source === "none" ? "ready" : "live";
-  $("guide").classList.toggle("shown", source === "camera" && !looks && facts.contract.width === facts.contract.height);
+  pill(...(source === "none" ? ["idle", "ready"] : ["live", "live"]));
+  $("guide").classList.toggle("shown", source === "camera" && square());
   answer.clear();
   inside.setMaps(of.layers, of.contract, facts.contract.bin_us);
   trace.setLabels(facts.labels, facts.contract.bin_us);
@@ -133,89 +128,75 @@ function begin(source, title, note, sensor = null) {
 }
 
 function stop() {
-  camera.stop();
-  video.stop();
-  still.stop();
+  for (const one of [camera, video, still]) one.stop();
   player = null;
   visit = {};
   begin("none", "Camera", "");
 }
 
-async function startCamera() {
+/** Change to another source: open(isHere) resolves to whether it is shown; failed(error) tells of a failure. */
+async function change(open, failed) {
   stop();
   hideNotice();
+  const here = visit;
   try {
-    const runs = await camera.start("", frame, () => { stop(); notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: startCamera }); });
-    if (!runs) return; // another source by now
-    begin("camera", "Camera", !facts.view && facts.contract.width === facts.contract.height ? "the network sees the square" : "");
-    $("stop").focus();
+    if (await open(() => visit === here)) $("stop").focus();
   } catch (error) {
-    stop();
-    const { title, text } = explain(error);
-    notice(title, text, { label: "Try again", run: startCamera });
-  }
-}
-
-/** Fetch a recording's t64 events; null if they are not to be had. */
-async function recording({ name }) {
-  const answered = await fetch(`samples/${name}.t64`).catch(() => null);
-  return answered?.ok ? new Uint8Array(await answered.arrayBuffer()) : null;
-}
-
-async function playSample(item) {
-  stop();
-  hideNotice();
-  const here = visit, bytes = await recording(item);
-  if (visit !== here) return undefined; // another source by now
-  if (!bytes) return notice("The recording did not load.", `The folder lacks samples/${item.name}.t64.`);
-  begin("sample", "Recording", `${item.label} · long exposure`, item);
-  state.sample = item;
-  preview.show(thumbnail(bytes, item), item.width, item.height);
-  playedMs = performance.now();
-  player = new Player(bytes, item.duration_us);
-  return $("stop").focus();
-}
-
-async function openFile(file) {
-  if (!file || !network) return;
-  stop();
-  hideNotice();
-  const source = file.type.startsWith("video/") ? video : still, here = visit;
-  try {
-    begin("file", source === video ? "Video" : "Picture", source === still ? `${file.name} · moved before the emulated camera` : file.name);
-    if (await source.open(file, frame, facts)) $("stop").focus();
-  } catch {
     if (visit !== here) return; // another source by now
     stop();
-    notice("This file cannot be shown.", "Choose a picture or a video that this browser knows.");
+    failed(error);
   }
+}
+
+const startCamera = () => change(async () => {
+  const runs = await camera.start("", frame, () => { stop(); complain({ name: "Disconnected" }, startCamera); });
+  if (runs) begin("camera", "Camera", square() ? "the network sees the square" : "");
+  return runs;
+}, (error) => complain(error, startCamera));
+
+/** Fetch a recording's t64 events. */
+const recording = async ({ name }) => new Uint8Array(await bytes(`samples/${name}.t64`));
+
+const playSample = (item) => change(async (isHere) => {
+  const events = await recording(item);
+  if (!isHere()) return false;
+  begin("sample", "Recording", `${item.label} · long exposure`, item);
+  state.sample = item;
+  preview.show(thumbnail(events, item), item.width, item.height);
+  playedMs = performance.now();
+  player = new Player(events, item.duration_us);
+  return true;
+}, (error) => notice("The recording did not load.", sentence(error.message)));
+
+function openFile(file) {
+  if (!file || !network) return;
+  const source = file.type.startsWith("video/") ? video : still;
+  change(() => {
+    begin("file", source === video ? "Video" : "Picture", source === still ? `${file.name} · moved before the emulated camera` : file.name);
+    return source.open(file, frame, facts);
+  }, () => notice("This file cannot be shown.", "Choose a picture or a video that this browser knows."));
 }
 
 // ---- one paint loop
 
-let paintedMs = 0;
 function paint(nowMs) {
-  requestAnimationFrame(paint);
-  if (nowMs - paintedMs < PAINT_EVERY_MS || state.source === "none") return;
-  paintedMs = nowMs;
+  if (state.source === "none") return;
   events.draw(nowMs);
   inside.draw(nowMs);
   trace.draw();
   if (!state.latest) return;
   const { probabilities, steady, step, nEvents, objects } = state.latest;
-  answer.show({ probabilities, steady, things: objects?.map(({ label }) => label) }, nowMs);
+  answer.show({ probabilities, steady, ...foundIn({ objects }) }, nowMs);
   boxes.draw($("preview"), objects);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }
 
 // ---- controls
 
-$("start").addEventListener("click", startCamera);
-$("stop").addEventListener("click", () => { stop(); $("start").focus(); });
-$("reset").addEventListener("click", () => (restart = true));
-$("file").addEventListener("change", () => { openFile($("file").files[0]); $("file").value = ""; });
-$("notice-close").addEventListener("click", hideNotice);
-dropTarget($("drop"), openFile);
+on("start", "click", startCamera);
+on("stop", "click", () => { stop(); $("start").focus(); });
+on("reset", "click", () => (restart = true));
+listenForFiles(openFile);
 document.addEventListener("visibilitychange", () => document.hidden && camera.visit && stop());
 
 async function load() {
@@ -223,8 +204,7 @@ async function load() {
     ({ facts, pixels } = await loadFacts());
     networks = await loadNetworks(facts);
   } catch (error) {
-    $("link").dataset.state = "refused";
-    $("link-text").textContent = "not loaded";
+    pill("refused", "not loaded");
     return notice("The network did not load.", String(error.message ?? error), { label: "Try again", run: load });
   }
   answer.setLabels(facts.labels);
@@ -234,7 +214,7 @@ async function load() {
   const picture = async (item) => thumbnail(await recording(item), item);
   buttonList($("samples"), facts.samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, playSample, picture);
   stop();
-  return requestAnimationFrame(paint);
+  return repaint(paint);
 }
 
 load();

@@ -35,31 +35,23 @@ export class MovedFrames {
   }
 }
 
-/** What lies under each of `cells` on a line of so many pixels: the first pixel, and the cell's share of each from there on. */
-function under(pixels, cells) {
-  const scale = pixels / cells;
-  return Array.from({ length: cells }, (_, cell) => {
-    const begin = cell * scale, end = begin + scale, first = Math.floor(begin), shares = [];
-    for (let at = first; at < end && at < pixels; at++) shares.push((Math.min(at + 1, end) - Math.max(at, begin)) / scale);
-    return { first, shares };
-  });
+/** The means under so many cells of lines [lines, pixels]: [cells, lines], turned. */
+function means(values, lines, pixels, cells) {
+  const out = new Float64Array(cells * lines), scale = pixels / cells;
+  for (let cell = 0; cell < cells; cell++) {
+    const begin = cell * scale, end = begin + scale;
+    for (let at = Math.floor(begin); at < end && at < pixels; at++) {
+      const share = (Math.min(at + 1, end) - Math.max(at, begin)) / scale;
+      for (let line = 0; line < lines; line++) out[cell * lines + line] += share * values[line * pixels + at];
+    }
+  }
+  return out;
 }
 
 /** The mean light under each pixel of a smaller picture, as OpenCV's INTER_AREA. */
 function shrunk(grey, width, height, size) {
-  const columns = under(width, size.width), rows = under(height, size.height), lines = new Float64Array(size.width * height);
-  for (let y = 0, to = 0; y < height; y++) {
-    for (const { first, shares } of columns) for (let i = 0, at = to++; i < shares.length; i++) lines[at] += shares[i] * grey[y * width + first + i];
-  }
-  const out = new Uint8Array(size.width * size.height);
-  rows.forEach(({ first, shares }, y) => {
-    for (let x = 0; x < size.width; x++) {
-      let sum = 0;
-      for (let i = 0; i < shares.length; i++) sum += shares[i] * lines[(first + i) * size.width + x];
-      out[y * size.width + x] = Math.round(sum);
-    }
-  });
-  return out;
+  const columns = means(grey, height, width, size.width);
+  return Uint8Array.from(means(columns, size.width, height, size.height), Math.round);
 }
 
 /** The picture moved right by x and down by y PARTS of a pixel, interpolated between four, its border repeated. */

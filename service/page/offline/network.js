@@ -3,12 +3,13 @@
 import { Part, startEngine } from "./events.js";
 
 async function read(name) {
-  const answered = await fetch(name);
-  if (!answered.ok) throw new Error(`the folder lacks ${name}`);
+  const answered = await fetch(name).catch(() => null);
+  if (!answered?.ok) throw new Error(`the folder lacks ${name}`);
   return answered;
 }
 
-const bytes = async (name) => (await read(name)).arrayBuffer();
+export const bytes = async (name) => (await read(name)).arrayBuffer();
+const unpacked = async (name) => new Response((await read(name)).body.pipeThrough(new DecompressionStream("gzip"))).arrayBuffer();
 
 /** Load {facts: model.json, pixels: parameters of an Emulator}. */
 export async function loadFacts() {
@@ -20,7 +21,7 @@ export async function loadFacts() {
 
 /** Load {whole: the network for all of what is seen, view: the one that looks all over a view, or null}. */
 export async function loadNetworks(facts) {
-  const names = ["engine.wasm", "model.bin", ...(facts.view ? ["view.bin"] : [])], [code, whole, view] = await Promise.all(names.map(bytes));
+  const [code, whole, view] = await Promise.all([bytes("engine.wasm"), unpacked("model.bin"), facts.view && unpacked("view.bin")]);
   const engine = await startEngine(code), { size } = facts.engine, at = engine.memory_for(size + (view ? facts.view.engine.size : 0));
   const looks = view ? new View(facts, new Block(engine, at + size, facts.view.engine, view)) : null;
   return { whole: new Network(facts, new Block(engine, at, facts.engine, whole)), view: looks };
@@ -28,7 +29,7 @@ export async function loadNetworks(facts) {
 
 /** A network as one block of the engine's memory; a view's lies behind that of the network for all, whose weights it has. */
 class Block {
-  /** places: "engine" of model.json; content: the file. */
+  /** places: "engine" of model.json; content: the file, unpacked. */
   constructor(engine, at, places, content) {
     Object.assign(this, { engine, places, at });
     const memory = new Uint8Array(engine.memory.buffer, at, places.size);

@@ -1,5 +1,6 @@
 // A picture as a source of camera frames: moved before the emulated camera.
 
+import { element } from "../shared/dom.js";
 import { FRAME } from "../shared/sources/camera.js";
 
 const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
@@ -18,8 +19,7 @@ function place(ms) {
 /** A picture moved along a triangle, on a ground of its corner's colour, for `still` "digit" as light ink on dark paper; where a network looks all over the frames, held still. */
 export class Still {
   constructor() {
-    this.canvas = document.createElement("canvas");
-    Object.assign(this.canvas, FRAME);
+    this.canvas = element("canvas", FRAME);
     this.context = this.canvas.getContext("2d", { alpha: false, willReadFrequently: true });
     this.timer = this.visit = null;
   }

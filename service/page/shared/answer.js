@@ -27,11 +27,8 @@ const SURE = 0.5; // least probability of a class that is the headline alone
 
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
-/** The classes that an answer of the service does not rule out; null where it cannot tell. */
-export const possibleIn = ({ commitment }) => commitment?.set ?? null;
-
-/** The labels of all things that an answer of the service finds. */
-export const labelsOf = ({ objects }) => objects?.map(({ label }) => label);
+/** In an answer of the service: classes that it does not rule out, null where it cannot tell; labels of all things that it finds. */
+export const foundIn = ({ commitment, objects }) => ({ possible: commitment?.set ?? null, things: objects?.map(({ label }) => label) });
 
 /** The likeliest classes, among those that are possible if there are two. */
 function leaders({ labels, probabilities, possible }) {
@@ -92,9 +89,8 @@ export class Answer {
   setLabels(labels) {
     this.labels = labels;
     this.rows = labels.slice(0, SHOWN).map(() => {
-      const row = element("li"), name = element("span"), meter = element("meter"), value = element("span");
-      row.append(name, meter, value);
-      return { row, name, meter, value };
+      const name = element("span"), meter = element("meter"), value = element("span");
+      return { row: element("li", "", name, meter, value), name, meter, value };
     });
     this.classes.replaceChildren(...this.rows.map(({ row }) => row));
     this.clear();
@@ -119,12 +115,8 @@ export class Answer {
     const order = probabilities.map((_, k) => k);
     if (order.length > SHOWN) order.sort((a, b) => probabilities[b] - probabilities[a]);
     this.rows.forEach(({ row, name, meter, value }, i) => {
-      const k = order[i];
-      const p = probabilities[k] ?? 0;
-      if (name.textContent !== this.labels[k]) {
-        name.textContent = this.labels[k];
-        meter.setAttribute("aria-label", this.labels[k]);
-      }
+      const k = order[i], p = probabilities[k] ?? 0;
+      if (name.textContent !== this.labels[k]) name.textContent = meter.ariaLabel = this.labels[k];
       meter.value = p;
       value.textContent = percent(p);
       row.classList.toggle("best", k === best);

@@ -1,7 +1,16 @@
 // Document helpers: elements, the style sheet's variables, the notice, lists of buttons, dropped files.
 
 export const $ = (id) => document.getElementById(id);
-export const element = (tag, className = "", text = "") => Object.assign(document.createElement(tag), { className, textContent: text });
+export const on = (id, event, run) => $(id).addEventListener(event, run);
+
+/** A new element; about: its class, or its properties and `data`; inside: text and elements. */
+export function element(tag, about = "", ...inside) {
+  const made = document.createElement(tag), { data = {}, ...properties } = typeof about === "string" ? { className: about } : about;
+  Object.assign(made, properties);
+  Object.assign(made.dataset, data);
+  made.append(...inside);
+  return made;
+}
 
 /** Set an element's text, if it is another one. */
 export const write = (node, text) => node.textContent === text || (node.textContent = text);
@@ -20,6 +29,12 @@ if (!cssVariable("--event-ground")) {
 /** A variable of colours.css as [r, g, b]. */
 export const rgb = (name) => cssVariable(name).match(/[0-9a-f]{2}/gi).map((part) => parseInt(part, 16));
 
+/** Say how the source's connection is: kind, for its colour. */
+export function pill(kind, words) {
+  $("link").dataset.state = kind;
+  $("link-text").textContent = words;
+}
+
 /** Say what went wrong and what to do; action: {label, run}, or null. */
 export function notice(title, text, action = null) {
   $("notice-title").textContent = title;
@@ -30,41 +45,49 @@ export function notice(title, text, action = null) {
   $("notice").hidden = false;
 }
 
-export function hideNotice() {
-  $("notice").hidden = true;
-}
+export const hideNotice = () => ($("notice").hidden = true);
+on("notice-close", "click", hideNotice);
 
 /** Fill a list with a button for each thing to choose; without buttons the line above it is hidden, too. picture(item): a promise of a canvas, optional. */
 export function buttonList(list, items, text, name, choose, picture = null) {
   list.classList.toggle("pictured", Boolean(picture));
   list.replaceChildren(...items.map((item) => {
-    const entry = element("li"), button = Object.assign(element("button"), { type: "button" });
-    button.append(element("span", "", text(item)));
+    const about = { type: "button", ariaLabel: name(item), onclick: () => choose(item) };
+    const button = element("button", about, element("span", "", text(item)));
     picture?.(item).then((canvas) => button.prepend(canvas), () => {});
-    button.setAttribute("aria-label", name(item));
-    button.addEventListener("click", () => choose(item));
-    entry.append(button);
-    return entry;
+    return element("li", "", button);
   }));
   list.previousElementSibling.hidden = !items.length;
 }
 
-/** Call open(file, event) for a file dropped anywhere on the page; `veil` is shown while something is dragged over the page. */
-export function dropTarget(veil, open) {
+/** Call open(file, event) for a file that is chosen, or dropped anywhere: a veil is shown while something is dragged over the page. */
+export function listenForFiles(open) {
   let depth = 0; // enter and leave come for every element on the way
-  addEventListener("dragenter", (event) => {
+  const dragged = (step) => (event) => {
     event.preventDefault();
-    depth++;
-    veil.hidden = false;
-  });
-  addEventListener("dragleave", () => {
-    if (--depth <= 0) veil.hidden = true;
-  });
-  addEventListener("dragover", (event) => event.preventDefault());
+    depth += step;
+    $("drop").hidden = depth <= 0;
+  };
+  addEventListener("dragenter", dragged(1));
+  addEventListener("dragleave", dragged(-1));
+  addEventListener("dragover", dragged(0));
   addEventListener("drop", (event) => {
-    event.preventDefault();
-    depth = 0;
-    veil.hidden = true;
+    dragged(-depth)(event);
     open(event.dataTransfer.files[0], event);
   });
+  on("file", "change", () => { open($("file").files[0]); $("file").value = ""; });
+}
+
+const PAINT_EVERY_MS = 30;
+
+/** Call draw(nowMs) again and again, slower(): every so many ms, if it says so. */
+export function repaint(draw, slower = () => 0) {
+  let paintedMs = 0;
+  const paint = (nowMs) => {
+    requestAnimationFrame(paint);
+    if (nowMs - paintedMs < (slower() || PAINT_EVERY_MS)) return;
+    paintedMs = nowMs;
+    draw(nowMs);
+  };
+  requestAnimationFrame(paint);
 }

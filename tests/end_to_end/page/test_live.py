@@ -33,10 +33,9 @@ HIDE = """(hidden) => {
 }"""
 LIT = "(all) => all.map((c) => new Set(c.getContext('2d').getImageData(0, 0, c.width, c.height).data).size)"
 COMMITTED = """async () => {
-  const { Promised } = await import("/live/views/conformal.js");
-  const line = document.createElement("p"), promised = new Promised(line);
-  promised.begin(0.05);
-  promised.push({ end_us: 520000, commitment: { label: "3", set: ["3"], risk: 0.01, shifted: false, at_us: 460000 } });
+  const { showCommitment } = await import("/live/views/conformal.js"), line = document.createElement("p");
+  const commitment = { label: "3", set: ["3"], risk: 0.01, shifted: false, at_us: 460000 };
+  showCommitment(line, { end_us: 520000, commitment }, 0.05);
   return line.textContent;
 }"""
 WORDS = """async () => {

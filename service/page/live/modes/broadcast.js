@@ -1,41 +1,40 @@
 // Send one input to several models at once: a stream for each event model, and single pictures in rounds for the others.
 
 import * as server from "../net/server.js";
-import { Stream } from "../net/stream.js";
 import { sentences } from "../panel/connection.js";
-import { OneStream } from "./onestream.js";
+import { OneStream, Paced } from "./onestream.js";
 
 const ROUND_MS = 400; // the shortest time between two pictures that image models see
 const AFTER_FAILURE_MS = 2000;
 
 /** A stream of one event model that fills the model's column. */
 export class Streaming extends OneStream {
-  /** look: size of the frames or packets, or a camera of the server; seen(picture): called with the stream's events, if given. */
-  constructor(column, { token, look, seen, opened }) {
-    super();
+  prediction = (message) => this.column.step(message);
+  failed = (text) => this.column.say(text);
+
+  /** look: size of the frames or packets, or a camera of the server; parts: as OneStream's, events only where they are shown. */
+  constructor(column, { token, look, ...parts }) {
+    super(parts);
     this.column = column;
     column.late = (nowMs) => this.tooSlow(nowMs);
-    this.stream = new Stream({
-      state: (state, detail) => this.state(state, detail),
-      ready: ({ ann_macs: macs }) => { this.begun(); column.clear(); column.stepMacs = macs; opened(); },
-      prediction: (message) => column.step(message),
-      answered: (message) => this.answered(message, performance.now()),
-      picture: seen,
-      bad: (text) => column.say(text),
-    });
-    this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(seen) });
+    this.stream.open({ model: column.model.name, token: token || undefined, ...look, picture: Boolean(parts.events) });
   }
 
-  state(state, why = {}) {
-    const source = this.stream.hello?.source, said = sentences(state, why, source);
-    if (state === "connecting") this.column.say("connecting…");
+  begin({ ann_macs: macs }) {
+    this.column.clear();
+    this.column.stepMacs = macs;
+  }
+
+  changed(status, why) {
+    const source = this.stream.hello?.source, said = sentences(status, why, source);
+    if (status === "connecting") this.column.say("connecting…");
     if (said) this.column.say(said.join(" "));
     if (source && why.code === 1001) this.stream.close();
   }
 }
 
 /** Send the latest picture to every image model, one after another so that their times can be compared. */
-export class Rounds extends OneStream {
+export class Rounds extends Paced {
   constructor(columns, token) {
     super();
     Object.assign(this, { columns, token, busy: false, closed: false });
@@ -63,11 +62,11 @@ export class Rounds extends OneStream {
 export async function ask(columns, file, token, closed) {
   let good = false;
   for (const column of columns) {
-    const outcome = await server.predict(file, column.model.name, token).then((body) => ({ body }), (error) => ({ error }));
+    const answer = await server.predict(file, column.model.name, token).catch((error) => error);
     if (closed()) return good;
-    if (outcome.body) column.result(outcome.body);
-    else column.say(outcome.error.message);
-    good ||= Boolean(outcome.body);
+    if (answer instanceof Error) column.say(answer.message);
+    else column.result(answer);
+    good ||= !(answer instanceof Error);
   }
   return good;
 }

@@ -1,12 +1,12 @@
 // Compare several models on the same input: each one's answer after every step, and the cost.
 
 import { Speaker, titleOf } from "../../shared/answer.js";
-import { $, element } from "../../shared/dom.js";
+import { $, element, on } from "../../shared/dom.js";
 import * as server from "../net/server.js";
-import { pill } from "../panel/connection.js";
-import * as state from "../state.js";
+import { tell } from "../panel/connection.js";
+import { showBoxes } from "../panel/layout.js";
+import { state } from "../state.js";
 import { Column, originOf } from "../views/comparecolumn.js";
-import { showBoxes } from "../views/roi.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 import { ask, Rounds, Streaming } from "./broadcast.js";
 
@@ -20,17 +20,13 @@ const takesEvents = ({ contract }) => contract.kind === "events";
 const ofEvents = () => ["sample", "server"].includes(state.source) || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
 
 export class Compare {
-  /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready. */
-  constructor(events, stop, opened) {
-    Object.assign(this, { events, stop, opened });
-    this.columns = [];
-    this.streams = [];
-    this.rounds = null;
+  /** parts: as OneStream's. */
+  constructor(parts) {
+    Object.assign(this, parts, { columns: [], streams: [], rounds: null, drawnMs: 0 });
     this.picked = null; // names, once somebody has picked
     this.round = 0; // answers to an earlier input are late and dropped
-    this.drawnMs = 0;
     this.speaker = new Speaker($("compare-live"));
-    $("compare-at").addEventListener("input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
+    on("compare-at", "input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
   }
 
   // ---- which models
@@ -51,22 +47,17 @@ export class Compare {
 
   /** List the models with checkboxes, keeping the keyboard's focus. */
   offer() {
-    const { names } = this, focused = document.activeElement?.value;
-    const held = $("compare-models").contains(document.activeElement);
+    const { names } = this, focused = $("compare-models").querySelector(":focus")?.value;
     $("compare-models").replaceChildren(...this.models.map((model) => {
-      const label = element("label", "chip"), box = Object.assign(element("input"), { type: "checkbox", value: model.name, checked: names.has(model.name) });
-      box.addEventListener("change", () => this.pick(model.name, box.checked));
-      label.title = `${model.name}: ${originOf(model)}`;
-      label.append(box, titleOf(model));
-      return label;
+      const box = element("input", { type: "checkbox", value: model.name, checked: names.has(model.name) });
+      box.addEventListener("change", () => this.pick());
+      return element("label", { className: "chip", title: `${model.name}: ${originOf(model)}` }, box, titleOf(model));
     }));
-    if (held) $("compare-models").querySelector(`[value="${focused}"]`)?.focus();
+    $("compare-models").querySelector(`[value="${focused}"]`)?.focus();
   }
 
-  pick(name, on) {
-    this.picked = new Set(this.names);
-    if (on) this.picked.add(name);
-    else this.picked.delete(name);
+  pick() {
+    this.picked = new Set(Array.from($("compare-models").querySelectorAll(":checked"), ({ value }) => value));
     const { again } = this;
     this.close();
     this.clear();
@@ -94,7 +85,7 @@ export class Compare {
     this.rounds = this.again = null;
     $("events-pane").hidden = false;
     showBoxes(null);
-    pill("idle");
+    tell("idle");
   }
 
   /** Start on a camera's frames, a recording's packets, or (`source`) a camera of the server. */
@@ -107,12 +98,12 @@ export class Compare {
     this.streams = streaming.map((column, i) => new Streaming(column, {
       token: state.token(),
       look: source ? { source, live: true } : { width, height },
-      seen: i === 0 ? (picture) => state.paused || this.events.add(picture) : null,
-      opened: () => { pill("live"); this.opened(); },
+      events: i === 0 ? this.events : null,
+      opened: () => { tell("live"); this.opened(); },
     }));
     $("events-pane").hidden = !streaming.length;
     this.rounds = new Rounds(frames ? others : [], state.token());
-    if (frames && !streaming.length) pill("live");
+    if (frames && !streaming.length) tell("live");
     if (!frames) for (const column of others) column.say(IMAGES_ONLY);
   }
 
@@ -139,7 +130,7 @@ export class Compare {
     const bytes = await once();
     if (!bytes || rounds !== this.rounds || !rounds.free) return;
     const good = await rounds.look(new File([bytes], "frame.jpg", { type: "image/jpeg" }));
-    if (!this.streams.length && rounds === this.rounds) pill(good ? "live" : "retrying");
+    if (!this.streams.length && rounds === this.rounds) tell(good ? "live" : "retrying");
   }
 
   packet(nowMs, bytes) {
@@ -150,33 +141,27 @@ export class Compare {
     for (const { stream } of this.living) stream.command(text);
   }
 
-  /** Classify an image or a recording by each model. */
+  /** Classify an image or a recording by each model; return the event models' input for a recording, to show it. */
   async file(file) {
     const round = ++this.round;
     this.again = () => this.file(file);
     await ask(this.columns, file, state.token(), () => { this.show(); return round !== this.round; });
     this.show();
-    return file.type.startsWith("image/") ? null : this.train(file);
-  }
-
-  /** Fetch the event models' input for a recording, to show it; null if no column takes events. */
-  async train(file) {
     const taker = this.columns.find(({ model }) => takesEvents(model));
-    if (!taker) return null;
-    return new SpikeTrain(await server.encode(file, taker.model.name, "dvs", 16, state.token()));
+    if (!taker || file.type.startsWith("image/")) return null;
+    return new SpikeTrain(await server.encode(file, taker.model.name, "dvs", 16, false, state.token()));
   }
 
   // ---- steps
 
   draw(nowMs) {
-    if (!state.paused && state.source !== "file" && this.streams.length) this.events.draw(nowMs);
-    else this.events.lastMs = nowMs;
+    this.events.draw(nowMs, state.paused || state.source === "file" || !this.streams.length);
     this.speaker.say(this.said, nowMs);
     showBoxes(this.columns.find(({ things }) => things)?.things); // of the first model that finds any
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();
-    if (this.ready) pill(this.columns.some(({ slow }) => slow) ? "late" : "live");
+    if (this.ready) tell(this.columns.some(({ slow }) => slow) ? "late" : "live");
   }
 
   /** Show all columns after the number of steps that the slider says. */

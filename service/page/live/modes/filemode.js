@@ -1,34 +1,32 @@
 // A dropped image or recording: the answer, and the spike train step by step.
 
-import { labelsOf, possibleIn } from "../../shared/answer.js";
-import { $ } from "../../shared/dom.js";
+import { foundIn } from "../../shared/answer.js";
+import { $, on } from "../../shared/dom.js";
 import * as server from "../net/server.js";
+import { state } from "../state.js";
 import { opened } from "../../shared/pictures/spikes.js";
 import { short } from "../views/meters.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 
 export class FileMode {
-  /** views: {answer, trace, inside, meters}; settings(): {model, token}; fail(error). */
-  constructor(views, settings, fail) {
-    Object.assign(this, views, { settings, fail });
+  /** views: {answer, trace, inside, meters}; fail(error). */
+  constructor({ answer, trace, inside, meters }, fail) {
+    Object.assign(this, { answer, trace, inside, meters, fail });
     this.round = 0; // answers to questions of an earlier round are late and dropped
-    $("encoding").addEventListener("change", () => this.load());
-    $("steps").addEventListener("input", () => ($("steps-value").textContent = $("steps").value));
-    $("steps").addEventListener("change", () => this.load());
-    $("at").addEventListener("input", () => this.show(Number($("at").value) - 1));
+    on("encoding", "change", () => this.load());
+    on("steps", "input", () => ($("steps-value").textContent = $("steps").value));
+    on("steps", "change", () => this.load());
+    on("at", "input", () => this.show(Number($("at").value) - 1));
   }
 
-  async open(file, models) {
-    const round = ++this.round;
+  async open(file) {
+    const round = ++this.round, contract = state.chosenModel()?.contract ?? {};
     this.asked = null;
     this.file = file;
-    const { model, token } = this.settings();
-    const contract = models.find(({ name }) => name === model)?.contract ?? {};
-    const { encodings, max_steps: most } = await server.encodings(token);
-    const result = await server.predict(file, model, token);
+    const { encodings, max_steps: most } = await server.encodings(state.token());
+    const result = await server.predict(file, $("model").value, state.token());
     if (round !== this.round) return;
-    this.result = result;
-    this.contract = contract;
+    Object.assign(this, { result, contract });
     this.showResult();
     const still = result.kind === "image";
     const codes = still ? encodings : ["dvs"];
@@ -55,7 +53,7 @@ export class FileMode {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
-    answer.show({ probabilities: Object.values(result.probabilities), steady: result.label, possible: possibleIn(result), things: labelsOf(result) }, performance.now());
+    answer.show({ probabilities: Object.values(result.probabilities), steady: result.label, ...foundIn(result) }, performance.now());
     trace.setLabels(labels);
     trace.show(result.steps);
     meters.file(result);
@@ -64,9 +62,8 @@ export class FileMode {
   /** Load the spike train; again: keep the present step. */
   async load(again = false) {
     const asked = (this.asked = {}); // an answer to an earlier choice of code or steps is late and dropped
-    const { model, token } = this.settings();
     try {
-      const body = await server.encode(this.file, model, $("encoding").value, $("steps").value, this.inside.probe, token);
+      const body = await server.encode(this.file, $("model").value, $("encoding").value, $("steps").value, this.inside.probe, state.token());
       if (this.asked !== asked) return;
       this.train = new SpikeTrain(body);
     } catch (error) {
@@ -95,7 +92,7 @@ export class FileMode {
     this.paint(step);
     this.trace.point(train.answers ? step : null);
     const said = train.answers?.[step];
-    if (said) this.answer.show({ probabilities: said.probabilities, steady: said.label, things: labelsOf(said) }, performance.now());
+    if (said) this.answer.show({ probabilities: said.probabilities, steady: said.label, things: foundIn(said).things }, performance.now());
   }
 
   /** Draw only the frame of a step, while the final answer stays. */

@@ -1,13 +1,12 @@
 // One model: a stream or a file, with everything that is shown of the network's activity.
 
-import { Answer, labelsOf, possibleIn, taskOf } from "../../shared/answer.js";
+import { Answer, foundIn, taskOf } from "../../shared/answer.js";
 import { $, notice } from "../../shared/dom.js";
-import { Stream } from "../net/stream.js";
-import { Connection, pill } from "../panel/connection.js";
-import * as state from "../state.js";
-import { showBoxes } from "../views/roi.js";
+import { tell } from "../panel/connection.js";
+import { showBoxes } from "../panel/layout.js";
+import { state } from "../state.js";
 import { Meters } from "../views/meters.js";
-import { Promised } from "../views/conformal.js";
+import { showCommitment } from "../views/conformal.js";
 import { NetworkView } from "../../shared/pictures/network.js";
 import { Trace } from "../../shared/pictures/plots.js";
 import { opened } from "../../shared/pictures/spikes.js";
@@ -17,42 +16,31 @@ import { OneStream } from "./onestream.js";
 const SILENT_MS = 3000; // without an answer; a recording at a quarter of its speed rests for one second
 
 export class Single extends OneStream {
-  /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready. */
-  constructor(events, stop, opened) {
-    super();
-    Object.assign(this, { events, opened });
+  failed = (text) => notice("That frame was not understood.", text);
+
+  constructor(parts) {
+    super(parts);
     this.trace = new Trace($("trace"), $("trace-legend"));
     this.meters = new Meters($("meters"));
     this.answer = new Answer($("answer"));
-    this.promised = new Promised($("committed"));
-    this.connection = new Connection(stop);
-    this.stream = new Stream({
-      state: (status, detail) => this.connection.changed(status, detail),
-      ready: (message) => this.begin(message),
-      prediction: (message) => this.prediction(message),
-      answered: (message) => this.answered(message, performance.now()),
-      picture: (picture) => state.paused || this.events.add(picture),
-      bad: (text) => notice("That frame was not understood.", text),
-    });
     this.inside = new NetworkView($("inside"), (probe) => this.probe(probe));
-    this.files = new FileMode(this, () => ({ model: $("model").value, token: state.token() }), (error) => notice("What the network gets of this file cannot be shown.", error.message));
+    this.files = new FileMode(this, (error) => notice("What the network gets of this file cannot be shown.", error.message));
     this.latest = null;
   }
 
   clear() {
     this.latest = null;
     $("advice").textContent = state.framed() ? taskOf(state.chosenModel()?.labels).hint : "";
-    this.meters.clear();
-    this.meters.annMacs = state.chosenModel()?.ann_macs ?? 0;
-    this.meters.silent = state.chosenModel()?.origin === "ann";
-    for (const view of [this.answer, this.promised, this.trace, this.inside, this.events]) view.clear();
+    this.meters.clear(state.chosenModel()?.ann_macs, state.chosenModel()?.origin === "ann");
+    $("committed").hidden = true;
+    for (const view of [this.answer, this.trace, this.inside, this.events]) view.clear();
   }
 
   close() {
     showBoxes(null);
     this.files.close();
     this.stream.close();
-    pill("idle");
+    tell("idle");
   }
 
   // ---- a stream
@@ -61,9 +49,8 @@ export class Single extends OneStream {
   open({ width, height, source }) {
     this.events.resize(width, height);
     const binMs = state.binMs(); // below: the default model at its own bin reads the camera for all viewers
-    const several = state.several();
+    const several = state.several(), { probe } = this.inside;
     const shared = source && !binMs && !several && state.chosenModel() === state.models[0];
-    const { probe } = this.inside;
     this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
@@ -79,18 +66,15 @@ export class Single extends OneStream {
 
   begin(message) {
     this.latest = null;
-    this.begun();
     this.answer.setLabels(message.labels);
-    this.promised.begin(message.error_rate);
+    this.errorRate = message.error_rate;
+    $("committed").hidden = true;
     this.trace.setLabels(message.labels, message.step_us);
     this.inside.setMaps(message.maps, state.chosenModel().contract, message.probe_us);
     if (this.inside.probe !== this.stream.hello.probe) this.probe(this.inside.probe); // changed meanwhile
     $("inside-note").textContent = message.maps.length ? "" : "an ANN: its neurons do not spike";
-    this.meters.clear();
-    this.meters.annMacs = message.ann_macs;
-    this.meters.silent = !message.layers.length;
+    this.meters.clear(message.ann_macs, !message.layers.length);
     this.meters.clockOffset = state.source === "server" ? performance.timeOrigin : 0;
-    this.opened();
   }
 
   answered(message, nowMs) {
@@ -111,16 +95,15 @@ export class Single extends OneStream {
   // ---- a file
 
   async file(file) {
-    await this.files.open(file, state.models);
+    await this.files.open(file);
     return this.files.train;
   }
 
   // ---- pictures
 
   draw(nowMs) {
-    const { events, trace, inside, answer, meters, promised, latest } = this;
-    if (!state.paused && state.source !== "file") events.draw(nowMs);
-    else events.lastMs = nowMs;
+    const { events, trace, inside, answer, meters, latest } = this;
+    events.draw(nowMs, state.paused || state.source === "file");
     trace.draw();
     showBoxes(state.source === "file" ? this.files.objects : latest?.objects);
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
@@ -128,10 +111,10 @@ export class Single extends OneStream {
     meters.draw(nowMs);
     if (!latest) return;
     const { probabilities, steady } = latest, slow = this.tooSlow(nowMs);
-    answer.show({ probabilities, steady, possible: possibleIn(latest), things: labelsOf(latest) }, nowMs, slow);
-    promised.push(latest);
+    answer.show({ probabilities, steady, ...foundIn(latest) }, nowMs, slow);
+    showCommitment($("committed"), latest, this.errorRate);
     if (!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS)) answer.fade("from before: nothing new has come");
-    if (this.stream.ready) pill(slow ? "late" : "live");
+    if (this.stream.ready) tell(slow ? "late" : "live");
   }
 
   resized() {

@@ -1,11 +1,10 @@
 // Teach classes live: shown to the camera while a button is held, learnt by the server, recognised at once.
 
 import { Answer } from "../../shared/answer.js";
-import { $, element, hideNotice, notice, sentence } from "../../shared/dom.js";
+import { $, element, hideNotice, notice, on, sentence } from "../../shared/dom.js";
 import * as calls from "../net/teaching.js";
-import { Stream } from "../net/stream.js";
-import { Connection, pill } from "../panel/connection.js";
-import * as state from "../state.js";
+import { tell } from "../panel/connection.js";
+import { state } from "../state.js";
 import { Card } from "../views/teachcard.js";
 import { OneStream } from "./onestream.js";
 
@@ -13,27 +12,17 @@ const CARDS = 3, MOST = 32, ADVICE = 3;
 const BACKGROUND = "background", BACKGROUND_MS = 6000;
 
 export class Teach extends OneStream {
-  /** events: the EventView; stop(): ends the source; opened(): called when a stream is ready; saved(name): when a model is saved. */
-  constructor(events, stop, opened, saved) {
-    super();
-    Object.assign(this, { events, opened, saved, session: null, cards: [], card: null, latest: null });
+  /** parts: as OneStream's, and saved(name): called when a model is saved. */
+  constructor(parts) {
+    super(parts);
+    Object.assign(this, { session: null, cards: [], card: null, latest: null });
     this.answer = new Answer($("answer"));
-    this.connection = new Connection(stop);
-    this.stream = new Stream({
-      state: (status, detail) => this.changed(status, detail),
-      ready: (message) => this.begin(message),
-      prediction: (message) => this.prediction(message),
-      answered: (message) => this.answered(message, performance.now()),
-      lesson: (body) => this.update(body),
-      picture: (picture) => state.paused || this.events.add(picture),
-      bad: (text) => this.failed(text),
-    });
-    $("teach-add").addEventListener("click", () => this.add().name.select());
-    $("teach-background").addEventListener("click", () => this.background());
-    $("teach-again").addEventListener("click", () => this.over());
-    $("teach-keep").addEventListener("submit", (event) => { event.preventDefault(); this.save(); });
-    $("teach-download").addEventListener("click", () => this.download());
-    heldKeys((key) => this.press(key), () => this.show(this.card, false));
+    on("teach-add", "click", () => this.add().name.select());
+    on("teach-background", "click", () => this.background());
+    on("teach-again", "click", () => this.over());
+    on("teach-keep", "submit", (event) => { event.preventDefault(); this.save(); });
+    on("teach-download", "click", () => this.download());
+    this.listenForKeys();
     addEventListener("pagehide", () => this.session && calls.end(this.session.id, state.token()));
   }
 
@@ -41,15 +30,10 @@ export class Teach extends OneStream {
 
   /** The session's state; begins a session when first needed. */
   async needed() {
-    this.asked ??= calls.begin(state.token());
-    try {
-      const body = await this.asked;
-      if (!this.session) this.update(body);
-      return this.session;
-    } catch (error) {
-      this.asked = null;
-      throw error;
-    }
+    this.asked ??= calls.begin(state.token()).catch((error) => { this.asked = null; throw error; });
+    const body = await this.asked;
+    if (!this.session) this.update(body);
+    return this.session;
   }
 
   /** Show the session's new state. */
@@ -97,7 +81,6 @@ export class Teach extends OneStream {
     $("teach-advice").replaceChildren(...said.map((text) => element("li", "", sentence(text))));
     for (const id of ["teach-save", "teach-download"]) $(id).disabled = !ready;
     $("teach-save").hidden = !canSave;
-    document.body.toggleAttribute("data-taught", Boolean(ready));
   }
 
   /** Return the result of a call to the session, or null if it failed, after showing a notice. */
@@ -154,7 +137,7 @@ export class Teach extends OneStream {
   async download() {
     const { name } = this, blob = await this.ask((id, token) => calls.archive(id, name, token));
     if (!blob) return;
-    const link = Object.assign(document.createElement("a"), { href: URL.createObjectURL(blob), download: `${name}.zip` });
+    const link = element("a", { href: URL.createObjectURL(blob), download: `${name}.zip` });
     link.click();
     setTimeout(() => URL.revokeObjectURL(link.href), 10_000);
   }
@@ -232,11 +215,21 @@ export class Teach extends OneStream {
     $("teach-live").textContent = on ? `Showing ${card.label}: turn it, bring it nearer.` : `${card.label}: ${card.count.textContent}.`;
   }
 
-  /** Keys 1 to 9 act as the classes' buttons. */
-  press(key) {
-    const card = state.teaching && !$("settings").open && this.cards.find(({ number }) => String(number) === key);
-    if (card) this.show(card, true);
-    return Boolean(card);
+  /** Keys 1 to 9 act as the classes' buttons, as long as they are held. */
+  listenForKeys() {
+    let held = null; // its place on the keyboard: with Shift pressed or let go meanwhile it has another name
+    addEventListener("keydown", ({ key, code, repeat, ctrlKey, altKey, metaKey, target }) => {
+      if (!state.teaching || $("settings").open || repeat || ctrlKey || altKey || metaKey || target.matches("input, select, textarea")) return;
+      const card = this.cards.find(({ number }) => String(number) === key);
+      if (card) held = code;
+      this.show(card, true);
+    });
+    const release = () => {
+      held = null;
+      this.show(this.card, false);
+    };
+    addEventListener("keyup", ({ code }) => code === held && release());
+    addEventListener("blur", () => held && release()); // it is let go in another window
   }
 
   /** Upload recordings as examples of this class, or of the class they were dropped on. */
@@ -276,7 +269,7 @@ export class Teach extends OneStream {
     this.stream.close();
     document.body.removeAttribute("data-answering");
     for (const card of this.cards) card.answered(false);
-    pill("idle");
+    tell("idle");
   }
 
   /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
@@ -292,24 +285,20 @@ export class Teach extends OneStream {
     if (this.view) this.open(this.view);
   }
 
-  changed(status, detail = {}) {
+  changed(status, why) {
     if (status !== "live") this.show(this.card, false);
-    if (status === "refused" && /session/.test(detail.reason)) {
-      this.forgotten();
-      return this.reopen();
-    }
-    return this.connection.changed(status, detail);
+    if (status !== "refused" || !/session/.test(why.reason)) return super.changed(status, why);
+    this.forgotten();
+    return this.reopen();
   }
 
   /** The stream runs on a model of the session: the initial one without classes, or a newer one. */
   begin(message) {
     this.latest = null;
-    this.begun();
     this.labels = message.labels;
     const taught = message.labels.length > 1;
     if (taught) this.answer.setLabels(message.labels);
     document.body.toggleAttribute("data-answering", taught);
-    this.opened();
   }
 
   prediction(message) {
@@ -321,26 +310,10 @@ export class Teach extends OneStream {
   }
 
   draw(nowMs) {
-    const { events, answer, latest } = this;
-    if (!state.paused) events.draw(nowMs);
-    else events.lastMs = nowMs;
+    const { latest } = this;
+    this.events.draw(nowMs, state.paused);
     if (!latest || this.labels.length < 2) return;
-    answer.show(latest, nowMs, this.tooSlow(nowMs));
+    this.answer.show(latest, nowMs, this.tooSlow(nowMs));
     for (const card of this.cards) card.answered(card.label === latest.steady);
   }
-}
-
-/** Keys that act as long as they are held. begin(key): called for a key while nothing is typed, returns whether it means something; end(): called when that key is let go. */
-function heldKeys(begin, end) {
-  let held = null; // its place on the keyboard: with Shift pressed or let go meanwhile it has another name
-  addEventListener("keydown", (event) => {
-    if (event.repeat || event.ctrlKey || event.altKey || event.metaKey || event.target.matches("input, select, textarea")) return;
-    if (begin(event.key)) held = event.code;
-  });
-  const release = () => {
-    held = null;
-    end();
-  };
-  addEventListener("keyup", ({ code }) => code === held && release());
-  addEventListener("blur", () => held && release()); // it is let go in another window
 }

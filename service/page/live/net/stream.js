@@ -172,12 +172,9 @@ export class Stream {
 
   close() {
     clearTimeout(this.timer);
-    const socket = this.socket;
-    this.hello = null;
-    this.socket = null;
+    this.socket?.close();
+    this.hello = this.socket = this.inFlight = null;
     this.ready = false;
-    this.inFlight = null;
-    socket?.close();
   }
 }
 

@@ -1,7 +1,7 @@
 // The connection's status beside the model, and messages about a lost or refused connection.
 
-import { $, hideNotice, notice, sentence } from "../../shared/dom.js";
-import * as state from "../state.js";
+import { hideNotice, notice, pill, sentence } from "../../shared/dom.js";
+import { state } from "../state.js";
 
 const WORDS = { idle: "ready", reading: "reading…", connecting: "connecting…", live: "live", retrying: "reconnecting…", late: "live, overloaded", busy: "server busy", refused: "refused" };
 
@@ -15,25 +15,18 @@ export function sentences(status, { code, reason, attempt, wasReady }, source) {
   return null;
 }
 
-/** Set the status. */
-export function pill(status) {
-  $("link").dataset.state = status === "late" ? "busy" : status === "reading" ? "idle" : status;
-  $("link-text").textContent = WORDS[status];
-}
+const KINDS = { late: "busy", reading: "idle" };
 
-/** Reports a stream's states to the user; stop() ends the source when waiting is of no use. */
-export class Connection {
-  constructor(stop) {
-    this.stop = stop;
-  }
+/** Show the status. */
+export const tell = (status) => pill(KINDS[status] ?? status, WORDS[status]);
 
-  changed(status, detail = {}) {
-    if (state.intro && ["busy", "refused", "retrying"].includes(status)) return this.stop(); // nobody asked for it
-    pill(status);
-    if (status === "live") return hideNotice();
-    const said = sentences(status, detail, state.source === "server");
-    if (status === "refused" || (said && detail.code === 1001)) this.stop();
-    if (status === "refused") pill(status);
-    return said && notice(...said);
-  }
+/** Report a stream's state to the user; stop() ends the source when waiting is of no use. */
+export function report(status, detail, stop) {
+  if (state.intro && ["busy", "refused", "retrying"].includes(status)) return stop(); // nobody asked for it
+  tell(status);
+  if (status === "live") return hideNotice();
+  const said = sentences(status, detail, state.source === "server");
+  if (status === "refused" || (said && detail.code === 1001)) stop();
+  if (status === "refused") tell(status);
+  return said && notice(...said);
 }

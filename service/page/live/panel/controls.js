@@ -1,40 +1,31 @@
 // The user's controls: lists of models, recordings and cameras, and settings.
 
-import { $, buttonList, hideNotice, notice } from "../../shared/dom.js";
+import { $, buttonList, hideNotice, notice, on } from "../../shared/dom.js";
 import { titleOf } from "../../shared/answer.js";
 import { thumbnail } from "../../shared/pictures/thumbnail.js";
 import * as server from "../net/server.js";
-import * as state from "../state.js";
+import { state } from "../state.js";
 
+export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz` };
 
 // ---- lists
 
-async function loadModels(again) {
-  try {
-    const list = await server.models(state.token());
-    state.setModels(list.models);
-    $("model").replaceChildren(...list.models.map((model) => new Option(titleOf(model), model.name)));
-    $("model").value = list.default;
-    $("model").disabled = !list.models.length;
-    if (!list.models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");
-    return true;
-  } catch (error) {
-    const asks = error.status === 401;
-    notice(asks ? "This server asks for a token." : "No models.", asks ? "Enter it in the settings." : error.message, asks ? { label: "Settings", run: () => $("settings").showModal() } : { label: "Try again", run: again });
-    return false;
-  }
-}
-
 /** Fill the lists; play(item) and watch(item) are called for the user's choice, again() to try again. */
 export async function load(play, watch, again) {
   hideNotice();
-  if (!(await loadModels(again))) return;
+  const { models, default: first, error } = await server.models(state.token()).catch((failure) => ({ error: failure }));
+  if (error?.status === 401) return notice("This server asks for a token.", "Enter it in the settings.", { label: "Settings", run: () => $("settings").showModal() });
+  if (error) return notice("No models.", error.message, { label: "Try again", run: again });
+  state.models = models;
+  $("model").replaceChildren(...models.map((model) => new Option(titleOf(model), model.name)));
+  Object.assign($("model"), { value: first, disabled: !models.length });
+  if (!models.length) notice("No model is loaded.", "Start the server with one: spikesight serve --model FOLDER.");
   const [samples, cameras] = await Promise.all([server.samples(state.token()), server.cameras(state.token())]);
   const picture = (item) => server.sample(item.name, state.token()).then((bytes) => thumbnail(bytes, item));
   buttonList($("samples"), samples, (item) => item.label.split(",")[0], (item) => `Play the recording ${item.label}`, play, picture);
   buttonList($("cameras"), cameras, (item) => item.source, (item) => `Watch ${item.source}`, watch);
-  state.setSamples(samples);
+  return (state.samples = samples);
 }
 
 // ---- settings
@@ -54,12 +45,11 @@ export function offerSettings() {
 /** Watch the settings; emulator() is called on changes. */
 export function settings(emulator) {
   for (const [id, format] of Object.entries(FORMATS)) {
-    $(id).addEventListener("input", () => {
+    on(id, "input", () => {
       $(`${id}-value`).textContent = format(Number($(id).value));
       emulator();
     });
   }
-  const calm = matchMedia("(prefers-reduced-motion: reduce)");
   $("still").checked = calm.matches;
   calm.addEventListener("change", () => ($("still").checked = calm.matches));
 }

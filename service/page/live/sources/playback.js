@@ -1,11 +1,11 @@
 // A shipped recording as a source: played in a loop at the chosen speed, step by step while paused.
 
-import { $, hideNotice, notice } from "../../shared/dom.js";
+import { $, notice } from "../../shared/dom.js";
 import { thumbnail } from "../../shared/pictures/thumbnail.js";
 import { Player } from "../../shared/sources/player.js";
 import * as server from "../net/server.js";
 import { arrange } from "../panel/layout.js";
-import * as state from "../state.js";
+import { state } from "../state.js";
 
 const EVERY_MS = 25;
 const STEP_US = 10_000;
@@ -21,16 +21,14 @@ export class Playback {
 
   /** intro: plays by itself on the start page, leaving the focus and the model as they are. */
   async start(item, { intro = false } = {}) {
-    this.stop();
-    if (!intro) hideNotice();
+    this.stop(!intro);
     if (!intro) chooseFor(item);
     const visit = (this.visit = {});
     try {
       const bytes = await server.sample(item.name, state.token());
       if (this.visit !== visit || (intro && (state.comparing || state.teaching))) return; // another source or mode by now
-      arrange("sample", intro ? { title: "Start", intro } : { title: "Recording", note: `${item.label} · long exposure` });
+      arrange("sample", { input: item, ...(intro ? { title: "Start", intro } : { title: "Recording", note: `${item.label} · long exposure` }) });
       this.looker().clear();
-      state.setInput(item);
       this.player = new Player(bytes, item.duration_us);
       $("speed").value = item.duration_us < 500_000 ? "0.25" : "0.5";
       this.preview.show(thumbnail(bytes, item), item.width, item.height);

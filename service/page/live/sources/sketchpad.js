@@ -26,7 +26,7 @@ export class Sketchpad {
     this.context = canvas.getContext("2d", { alpha: false });
     this.clear();
     canvas.addEventListener("pointerdown", (event) => this.begin(event));
-    canvas.addEventListener("pointermove", (event) => this.go(event));
+    canvas.addEventListener("pointermove", (event) => this.at && this.go(event));
     for (const kind of ["pointerup", "pointercancel"]) canvas.addEventListener(kind, () => this.end());
   }
 
@@ -34,7 +34,6 @@ export class Sketchpad {
     const { context, canvas } = this;
     context.fillStyle = PAPER;
     context.fillRect(0, 0, canvas.width, canvas.height);
-    this.blank = true;
   }
 
   /** The pointer's position on the sheet, independent of the size at which it is shown. */
@@ -47,14 +46,12 @@ export class Sketchpad {
   begin(event) {
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
-    this.at = this.place(event);
-    this.line(this.at, this.at);
+    this.go(event);
   }
 
   go(event) {
-    if (!this.at) return;
     const next = this.place(event);
-    this.line(this.at, next);
+    this.line(this.at ?? next, next);
     this.at = next;
   }
 
@@ -74,7 +71,6 @@ export class Sketchpad {
     for (let i = 1; i < points.length - 1; i++) context.quadraticCurveTo(...points[i], (points[i][0] + points[i + 1][0]) / 2, (points[i][1] + points[i + 1][1]) / 2);
     context.lineTo(...points.at(-1));
     context.stroke();
-    this.blank = false;
   }
 
   /** Clear the sheet and write this digit. */

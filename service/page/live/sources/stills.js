@@ -1,9 +1,9 @@
 // A file or a drawing as a source.
 
-import { $, hideNotice, notice } from "../../shared/dom.js";
-import { pill } from "../panel/connection.js";
+import { $, element, hideNotice, notice, on } from "../../shared/dom.js";
+import { tell } from "../panel/connection.js";
 import { arrange } from "../panel/layout.js";
-import * as state from "../state.js";
+import { state } from "../state.js";
 import { Sketchpad } from "./sketchpad.js";
 
 const LARGEST = 640; // pixels of a shown picture's side
@@ -13,21 +13,15 @@ export class Stills {
   constructor(preview, looker, stop) {
     Object.assign(this, { preview, looker, stop });
     this.pad = new Sketchpad($("pad"), () => this.drawn());
-    $("pad-clear").addEventListener("click", () => this.draw());
-    $("pad-digits").replaceChildren(...Array.from({ length: 10 }, (_, digit) => {
-      const button = Object.assign(document.createElement("button"), { type: "button", textContent: String(digit) });
-      button.setAttribute("aria-label", `Write a ${digit}`);
-      button.addEventListener("click", () => this.pad.write(digit));
-      return button;
-    }));
+    on("pad-clear", "click", () => this.draw());
+    const digits = Array.from({ length: 10 }, (_, digit) => ({ type: "button", ariaLabel: `Write a ${digit}`, onclick: () => this.pad.write(digit) }));
+    $("pad-digits").replaceChildren(...digits.map((about, digit) => element("button", about, String(digit))));
   }
 
   async open(file) {
     if (!file) return;
-    this.stop();
-    hideNotice();
-    state.setInput(file);
-    arrange("file", { title: "File", note: file.name });
+    this.stop(true);
+    arrange("file", { title: "File", note: file.name, input: file });
     this.looker().clear();
     const image = file.type.startsWith("image/");
     const train = await this.look(file, image && (() => this.picture(file)));
@@ -36,9 +30,7 @@ export class Stills {
 
   /** Clear the sheet. */
   draw() {
-    this.stop();
-    hideNotice();
-    state.setInput(null);
+    this.stop(true);
     arrange("file", { title: "Drawing", note: "draw, or press a digit" });
     this.looker().clear();
     this.pad.clear();
@@ -53,19 +45,19 @@ export class Stills {
 
   async look(file, first = () => {}) {
     const visit = (this.visit = {});
-    state.setInput(file);
-    pill("reading");
+    state.input = file;
+    tell("reading");
     try {
       if (first) await first();
       const train = this.visit === visit ? await this.looker().file(file) : null;
       if (this.visit !== visit) return null; // another file or source by now
-      pill("idle");
+      tell("idle");
       if ($("pad").hidden) $("stop").focus();
       return train;
     } catch (error) {
       if (this.visit !== visit) return null;
       if ($("pad").hidden) this.stop();
-      pill("idle");
+      tell("idle");
       notice("No prediction for this file.", error.message, error.status >= 503 ? { label: "Try again", run: () => ($("pad").hidden ? this.open(file) : this.drawn()) } : null);
       return null;
     }

@@ -1,28 +1,29 @@
 // The browser's camera, or a video file, as a source: permission, devices, a preview without flashes, and frames.
 
-import { Camera, explain, FRAME, Video } from "../../shared/sources/camera.js";
-import { $, hideNotice, notice } from "../../shared/dom.js";
+import { Camera, complain, FRAME, Video } from "../../shared/sources/camera.js";
+import { $, notice } from "../../shared/dom.js";
 import { arrange } from "../panel/layout.js";
-import * as state from "../state.js";
+import { state } from "../state.js";
 
 export const STILL_MS = 1000;
+
 export class Webcam {
+  camera = new Camera();
+  previewMs = 0;
+
   /** preview: a CalmPicture; looker(): the mode that takes frames now; stop(): ends the present source. */
   constructor(preview, looker, stop) {
     Object.assign(this, { preview, looker, stop });
-    this.camera = new Camera();
-    this.previewMs = 0;
   }
 
   async start() {
-    this.stop();
-    hideNotice();
+    this.stop(true);
     $("start").disabled = true;
     const again = () => this.start();
     try {
       const runs = await this.camera.start($("device").value, (canvas, captureMs) => this.frame(canvas, captureMs), () => {
         this.stop();
-        notice("The camera was disconnected.", "Plug it in and start again.", { label: "Start again", run: again });
+        complain({ name: "Disconnected" }, again);
       });
       if (!runs) return; // another source by now
       $("start").disabled = false;
@@ -35,8 +36,7 @@ export class Webcam {
     } catch (error) {
       this.close();
       if (error.name === "OverconstrainedError") $("device").replaceChildren(); // it was unplugged: the next start takes any other
-      const { title, text } = explain(error);
-      notice(title, text, error.name === "InsecureContext" ? null : { label: "Try again", run: again });
+      complain(error, again);
     }
   }
 
@@ -74,17 +74,12 @@ export class Webcam {
 
 /** Use a video file instead of the camera. */
 export class Film extends Webcam {
-  constructor(...parts) {
-    super(...parts);
-    this.camera = new Video();
-  }
+  camera = new Video();
 
   async start(file) {
-    this.stop();
-    hideNotice();
+    this.stop(true);
     try {
-      this.show("video", { title: "Video", note: file.name });
-      state.setInput(file);
+      this.show("video", { title: "Video", note: file.name, input: file });
       const runs = await this.camera.open(file, (canvas, captureMs) => this.frame(canvas, captureMs));
       if (!runs) return; // another source by now
       this.looker().open(FRAME);

@@ -18,35 +18,24 @@ export class Column {
   constructor(model) {
     this.model = model;
     this.late = () => ""; // why the answer at a time is too old to be the present one, or ""; set by what asks for answers
-    this.root = element("section", "pane column");
-    this.root.dataset.origin = model.origin;
-    this.root.setAttribute("aria-label", `${originOf(model)}: ${model.name}`);
-    const head = element("header");
-    head.append(element("h3", "", originOf(model)), element("p", "note", model.name));
+    const head = element("header", "", element("h3", "", originOf(model)), element("p", "note", model.name));
     this.label = element("strong", "", "–");
-    const answer = element("p", "label");
-    answer.append(this.label);
     this.words = element("p", "words");
-    this.bars = element("div", "bars");
-    this.bars.setAttribute("role", "img");
-    this.cost = element("div", "cost");
-    this.cost.append(element("i"));
-    this.facts = element("dl");
-    this.values = Object.fromEntries([["when", "Step"], ["spikes", "Spikes"], ["synops", model.origin === "ann" ? "Multiply-adds" : "Operations"], ["share", "Of the ANN"], ["took", "Time"]].map(([key, title]) => {
-      const row = element("div"), value = element("dd");
-      row.append(element("dt", "", title), value);
-      this.facts.append(row);
-      if (key === "share") this.against = row.firstChild;
-      return [key, value];
-    }));
-    this.root.append(head, answer, this.words, this.bars, this.cost, this.facts);
+    this.bars = element("div", { className: "bars", role: "img" });
+    this.cost = element("i");
+    this.values = {};
+    const facts = Object.entries({ when: "Step", spikes: "Spikes", synops: model.origin === "ann" ? "Multiply-adds" : "Operations", share: "Of the ANN", took: "Time" }).map(([key, title]) => {
+      this.values[key] = element("dd");
+      return element("div", "", element("dt", "", title), this.values[key]);
+    });
+    const parts = [head, element("p", "label", this.label), this.words, this.bars, element("div", "cost", this.cost), element("dl", "", ...facts)];
+    this.root = element("section", { className: "pane column", ariaLabel: `${originOf(model)}: ${model.name}`, data: { origin: model.origin } }, ...parts);
     this.clear();
   }
 
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
-    this.streaming = false;
-    this.slow = "";
+    Object.assign(this, { streaming: false, slow: "" });
     this.took = this.things = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
     this.say("…");
   }
@@ -57,24 +46,17 @@ export class Column {
   }
 
   /** Show the answer to an image or a recording, with all its steps. */
-  result(body) {
-    this.streaming = false;
-    this.text = "";
-    this.took = `${body.latency_ms.toFixed(1)} ms`;
-    this.viewed = Boolean(body.objects); // in a larger picture than the one that the model's ANN would see
-    this.steps = body.steps;
+  result({ steps, latency_ms: ms, objects }) {
+    Object.assign(this, { steps, streaming: false, text: "", took: `${ms.toFixed(1)} ms` });
+    this.viewed = Boolean(objects); // in a larger picture than the one that the model's ANN would see
   }
 
   /** Show one step of a stream; `steady` is the label that does not flicker. */
   step(message) {
-    this.streaming = true;
-    this.text = "";
-    this.took = `${message.step_ms.toFixed(1)} ms a step`;
-    this.things = message.objects;
+    Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, things: message.objects, number: message.step });
     if (message.reset) this.steps = [];
     const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
     this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
-    this.number = message.step;
   }
 
   get ready() {
@@ -106,13 +88,13 @@ export class Column {
     write(this.label, said);
     this.label.classList.toggle("long", said.length > 7);
     this.drawBars(now);
-    this.cost.firstChild.style.width = now ? `${Math.min(100, (100 * now.synops) / most)}%` : "0";
+    this.cost.style.width = now ? `${Math.min(100, (100 * now.synops) / most)}%` : "0";
     if (!now) return;
     const ann = this.model.origin === "ann", total = this.steps.length;
     write(this.values.when, this.streaming ? String(this.number) : total === 1 ? "1 pass" : `${now.count} of ${total}`);
     write(this.values.spikes, ann ? "none" : short(now.spikes));
     write(this.values.synops, short(now.synops));
-    write(this.against, base ? "Of the ANN" : "Of an ANN");
+    write(this.values.share.previousSibling, base ? "Of the ANN" : "Of an ANN");
     const own = this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? now.count : 1);
     write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? own)));
     write(this.values.took, this.took);
@@ -121,16 +103,13 @@ export class Column {
   /** Draw a bar for each step, as high as the confidence, in full tone where the label was that of the last step. */
   drawBars(now) {
     const shown = now ? this.steps : [];
-    while (this.bars.childElementCount > shown.length) this.bars.lastChild.remove();
-    while (this.bars.childElementCount < shown.length) this.bars.append(element("i"));
-    shown.forEach(({ label, confidence }, i) => {
-      const bar = this.bars.children[i];
+    this.bars.replaceChildren(...shown.map(({ label, confidence }, i) => {
+      const later = i >= now.count, short = label.length < 3 ? label : "?"; // unknown yet
+      const bar = element("i", { className: later ? "later" : label === now.label ? "same" : "other", data: { label: later ? "" : short } });
       bar.style.height = `${Math.max(4, 100 * confidence)}%`;
-      bar.className = i >= now.count ? "later" : label === now.label ? "same" : "other";
-      bar.dataset.label = i >= now.count ? "" : label.length < 3 ? label : "?"; // unknown yet
-    });
+      return bar;
+    }));
     this.bars.classList.toggle("labelled", shown.length <= WORDED && this.model.labels.every((label) => label.length < 3));
-    const what = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${this.said(now)}` : "no answer yet";
-    if (this.bars.getAttribute("aria-label") !== what) this.bars.setAttribute("aria-label", what);
+    this.bars.ariaLabel = now ? `${shown.length} ${shown.length === 1 ? "step" : "steps"}; now ${this.said(now)}` : "no answer yet";
   }
 }

@@ -26,23 +26,16 @@ export function short(value) {
 export class Meters {
   constructor(list) {
     this.cells = Object.fromEntries(Object.entries(METERS).map(([key, title]) => {
-      const cell = element("div", key === "rate" || key === "dropped" ? "live-only" : ""), value = element("dd");
-      value.dataset.meter = key;
-      cell.title = EXPLAINED[key] ?? "";
-      cell.append(element("dt", "", title), value);
-      list.append(cell);
+      const className = key === "rate" || key === "dropped" ? "live-only" : "", value = element("dd", { data: { meter: key } });
+      list.append(element("div", { className, title: EXPLAINED[key] ?? "" }, element("dt", "", title), value));
       return [key, value];
     }));
     this.clear();
   }
 
-  clear() {
-    this.answers = [];
-    this.bins = [];
-    this.mean = {};
-    this.annMacs = 0;
-    this.silent = false; // an ANN: no spikes
-    this.dropped = 0;
+  /** annMacs: multiply-adds of the ANN that is compared; silent: it is an ANN, without spikes. */
+  clear(annMacs = 0, silent = false) {
+    Object.assign(this, { annMacs, silent, answers: [], bins: [], mean: {}, dropped: 0 });
     this.clockOffset = 0; // of the messages' times against this page's clock
     Object.keys(METERS).forEach((key) => this.write(key, "–"));
   }
@@ -67,8 +60,8 @@ export class Meters {
   draw(nowMs) {
     this.answers = this.answers.filter((item) => nowMs - item.nowMs < WINDOW_MS);
     this.bins = this.bins.filter((item) => nowMs - item.nowMs < WINDOW_MS);
-    const us = this.bins.reduce((sum, bin) => sum + bin.us, 0);
-    if (us) this.write("events", short((1e6 * this.bins.reduce((sum, bin) => sum + bin.events, 0)) / us), "/s");
+    const [us, events] = ["us", "events"].map((key) => this.bins.reduce((sum, bin) => sum + bin[key], 0));
+    if (us) this.write("events", short((1e6 * events) / us), "/s");
     if (this.mean.spikes !== undefined) this.costs(this.mean.spikes, this.mean.synops, "a step");
     if (this.mean.step !== undefined) this.write("step", this.mean.step.toFixed(1), "ms");
     if (this.mean.latency !== undefined) this.write("latency", this.mean.latency.toFixed(0), "ms");

@@ -29,11 +29,9 @@ export class SpikeTrain {
     canvas.classList.toggle("coarse", width < 200);
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
-    for (let y = 0, i = 0; y < height; y++) {
-      for (let x = 0; x < width; x++, i += 4) {
-        const values = Array.from({ length: channels }, (_, channel) => this.data[step * this.pixels + (channel * height + y) * width + x]);
-        image.data.set([...this.colour(values), 255], i);
-      }
+    for (let at = 0; at < width * height; at++) {
+      const values = Array.from({ length: channels }, (_, channel) => this.data[step * this.pixels + channel * width * height + at]);
+      image.data.set([...this.colour(values), 255], 4 * at);
     }
     context.putImageData(image, 0, 0);
   }

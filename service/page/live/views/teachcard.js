@@ -9,24 +9,15 @@ export class Card {
   /** number: its key, from 1. hear: {show(card, on), rename(card, to), forget(card), drop(number), files(card, files)}; picture(number): a promise of a blob. */
   constructor(number, hear, picture) {
     Object.assign(this, { number, label: `Class ${number}`, hear, picture, shown: new Map(), on: false, sent: null, sending: null }); // sent: the name with its latest files; sending: a promise of their answers
-    this.root = element("li", "pane card");
-    this.root.dataset.tone = String(1 + ((number - 1) % 6));
-    this.name = Object.assign(element("input"), { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false });
-    this.gone = Object.assign(element("button", "quiet"), { type: "button", innerHTML: cross });
-    this.hold = Object.assign(element("button", "hold"), { type: "button" });
-    if (number < 10) this.hold.dataset.key = String(number);
+    this.name = element("input", { type: "text", value: this.label, maxLength: 64, autocomplete: "off", spellcheck: false, ariaLabel: `Name of class ${number}` });
+    this.gone = element("button", { className: "quiet", type: "button", innerHTML: cross });
+    this.hold = element("button", { className: "hold", type: "button", data: number < 10 ? { key: number } : {} });
     this.count = element("p", "words");
-    this.bar = element("div", "cost");
-    this.bar.append(element("i"));
+    this.bar = element("i");
     this.pictures = element("ul", "examples");
-    this.input = Object.assign(element("input", "sr"), { type: "file", multiple: true });
-    this.files = element("label", "linklike", "or add recordings");
-    this.files.append(this.input);
-    const head = element("div", "card-head");
-    head.append(this.name, this.gone);
-    const foot = element("div", "card-end");
-    foot.append(this.count, this.files);
-    this.root.append(head, this.hold, this.bar, this.pictures, foot);
+    this.input = element("input", { className: "sr", type: "file", multiple: true });
+    const head = element("div", "card-head", this.name, this.gone), files = element("label", "linklike", "or add recordings", this.input);
+    this.root = element("li", { className: "pane card", data: { tone: 1 + ((number - 1) % 6) } }, head, this.hold, element("div", "cost", this.bar), this.pictures, element("div", "card-end", this.count, files));
     this.listen();
     this.call(this.label);
     this.update([]);
@@ -58,20 +49,17 @@ export class Card {
   /** The class's name. */
   call(label) {
     this.label = this.name.value = label;
-    this.name.setAttribute("aria-label", `Name of class ${this.number}`);
-    this.gone.setAttribute("aria-label", `Take ${label} back`);
+    this.gone.ariaLabel = `Take ${label} back`;
     this.showing(this.on);
-    this.pictures.setAttribute("aria-label", `Examples of ${label}`);
-    for (const [number, { button }] of this.shown) button.setAttribute("aria-label", nameOf(number, label));
+    this.pictures.ariaLabel = `Examples of ${label}`;
+    for (const [number, { button }] of this.shown) button.ariaLabel = nameOf(number, label);
   }
 
   /** Mark whether the class is being shown. */
   showing(on) {
     this.on = on;
-    this.hold.setAttribute("aria-pressed", String(on));
-    const words = on ? "Showing…" : "Hold to show";
-    this.hold.textContent = words;
-    this.hold.setAttribute("aria-label", `${words} ${this.label}${this.number < 10 ? `, key ${this.number}` : ""}`);
+    const words = on ? "Showing…" : "Hold to show", key = this.number < 10 ? `, key ${this.number}` : "";
+    Object.assign(this.hold, { textContent: words, ariaPressed: String(on), ariaLabel: `${words} ${this.label}${key}` });
     this.root.classList.toggle("showing", on);
   }
 
@@ -92,23 +80,20 @@ export class Card {
     for (const number of numbers) if (!this.shown.has(number)) this.add(number);
     const seconds = (numbers.length * windowMs) / 1000;
     this.count.textContent = numbers.length ? `${numbers.length} example${numbers.length > 1 ? "s" : ""}, ${Math.round(seconds)} s` : "nothing shown yet";
-    this.bar.firstElementChild.style.width = `${Math.min(100, (100 * seconds) / ENOUGH_S)}%`;
+    this.bar.style.width = `${Math.min(100, (100 * seconds) / ENOUGH_S)}%`;
     this.pictures.hidden = !numbers.length;
   }
 
   /** Add an example, the newest first. */
   add(number) {
-    const item = element("li"), button = Object.assign(element("button"), { type: "button", title: "Take back" });
-    const kept = { item, button, url: "" };
-    button.setAttribute("aria-label", nameOf(number, this.label));
-    button.addEventListener("click", () => this.hear.drop(number));
-    item.append(button);
+    const button = element("button", { type: "button", title: "Take back", ariaLabel: nameOf(number, this.label), onclick: () => this.hear.drop(number) });
+    const item = element("li", "", button), kept = { item, button, url: "" };
     this.pictures.prepend(item);
     this.shown.set(number, kept);
     this.picture(number).then((blob) => {
       if (!this.shown.has(number)) return;
       kept.url = URL.createObjectURL(blob);
-      button.append(Object.assign(document.createElement("img"), { src: kept.url, alt: "", width: 32, height: 32 }));
+      button.append(element("img", { src: kept.url, alt: "", width: 32, height: 32 }));
     }, () => {});
   }
 }

@@ -77,20 +77,17 @@ export class EventView {
     this.draw(this.lastMs);
   }
 
-  /** Fade to `nowMs` and paint. */
-  draw(nowMs) {
-    const { surface, pixels } = this;
-    const elapsed = Math.max(0, nowMs - this.lastMs);
-    const keep = Math.exp(-elapsed / this.decayMs);
+  /** Fade to `nowMs` and paint; still: leave all as it is until then. */
+  draw(nowMs, still = false) {
+    const { surface, pixels } = this, elapsed = Math.max(0, nowMs - this.lastMs), keep = Math.exp(-elapsed / this.decayMs);
     this.lastMs = nowMs;
+    if (still) return;
     for (let at = 0; at < surface.length; at++) surface[at] *= keep;
     const area = this.watch.flashing(surface, DIM_SHARE + (1 - DIM_SHARE) * this.gain, nowMs);
     const target = 1 - Math.min(1, Math.max(0, (area - AREA_FREE) / (AREA_FULL - AREA_FREE)));
     this.gain = target < this.gain ? target : Math.min(target, this.gain + elapsed / RELEASE_MS);
     const palette = this.colours();
-    for (let at = 0; at < pixels.length; at++) {
-      pixels[at] = palette[LEVELS + ((surface[at] * LEVELS) | 0)];
-    }
+    for (let at = 0; at < pixels.length; at++) pixels[at] = palette[LEVELS + ((surface[at] * LEVELS) | 0)];
     this.context.putImageData(this.image, 0, 0);
   }
 

@@ -17,7 +17,7 @@ export class NetworkView {
       <div class="plot"><div class="layers" aria-hidden="true"></div><canvas id="raster" role="img" aria-label="Spikes over time, a band a layer: brighter where more of its neurons fire"></canvas></div>`);
     const [list, names, raster] = [".maps", ".layers", "#raster"].map((selector) => root.querySelector(selector));
     Object.assign(this, { root, list, names, raster });
-    this.bitmap = document.createElement("canvas"); // a pixel a step and row
+    this.bitmap = element("canvas"); // a pixel a step and row
     root.addEventListener("toggle", () => ask(root.open));
     this.setMaps([], { width: 1, height: 1 }, 1);
   }
@@ -33,29 +33,19 @@ export class NetworkView {
     this.stepUs = stepUs;
     if (key !== this.key) {
       this.key = key;
-      let first = 0;
-      this.layers = maps.map((map) => {
-        const layer = new Layer(map, first);
-        first += layer.size;
-        return layer;
-      });
-      this.bytes = first;
+      this.layers = maps.reduce((layers, map) => [...layers, new Layer(map, layers.at(-1)?.end ?? 0)], []);
+      this.bytes = this.layers.at(-1)?.end ?? 0;
       this.views = maps.length ? [{ title: "input", width, height }, ...this.layers].map((map) => this.mapOf(map)) : [];
       this.list.replaceChildren(...this.views.map(({ item }) => item));
-      this.names.replaceChildren(...maps.map(({ title, channels }, i) => {
-        const name = element("span", "", `${title}, ${channels} channels`);
-        name.dataset.tone = String((i % TONES) + 1);
-        return name;
-      }));
+      this.names.replaceChildren(...maps.map(({ title, channels }, i) => element("span", { data: { tone: (i % TONES) + 1 } }, `${title}, ${channels} channels`)));
     }
     this.clear();
   }
 
   /** Add a map with a name and a count of firing neurons. */
   mapOf(map) {
-    const item = element("li"), count = element("small"), canvas = Object.assign(element("canvas"), { width: map.width, height: map.height });
-    item.append(canvas, element("span", "", map.title), count);
-    return { item, count, view: new EventView(canvas) };
+    const count = element("small"), canvas = element("canvas", { width: map.width, height: map.height });
+    return { item: element("li", "", canvas, element("span", "", map.title), count), count, view: new EventView(canvas) };
   }
 
   clear() {

@@ -21,9 +21,7 @@ export function fit(canvas) {
 /** The classes' probabilities over steps: scrolling while live, the whole run for a file. */
 export class Trace {
   constructor(canvas, legend) {
-    this.canvas = canvas;
-    this.legend = legend;
-    this.context = canvas.getContext("2d");
+    Object.assign(this, { canvas, legend, context: canvas.getContext("2d") });
     this.clear();
   }
 
@@ -82,20 +80,15 @@ export class Trace {
     this.changed = false;
     const { context, canvas, history } = this;
     const { width, height } = canvas;
-    const leaders = this.leaders();
-    const ratio = window.devicePixelRatio || 1;
+    const leaders = this.leaders(), ratio = window.devicePixelRatio || 1;
     const top = 8 * ratio, bottom = height - 16 * ratio, left = 44 * ratio;
     context.clearRect(0, 0, width, height);
     context.font = `${11 * ratio}px ${getComputedStyle(document.body).fontFamily}`;
     context.textBaseline = "middle";
-    context.lineWidth = ratio;
     const y = (value) => bottom - (bottom - top) * value;
     for (const value of [0, 0.5, 1]) {
-      context.strokeStyle = cssVariable("--line");
-      context.beginPath();
-      context.moveTo(left, y(value));
-      context.lineTo(width, y(value));
-      context.stroke();
+      context.fillStyle = cssVariable("--line");
+      context.fillRect(left, y(value) - ratio / 2, width - left, ratio);
       context.fillStyle = cssVariable("--ink-2");
       context.fillText(`${100 * value} %`, 0, y(value));
     }
@@ -117,12 +110,7 @@ export class Trace {
     const key = leaders.join();
     if (this.legend.dataset.key !== key) {
       this.legend.dataset.key = key;
-      this.legend.replaceChildren(...leaders.map((k) => {
-        const item = element("span"), swatch = element("i");
-        swatch.dataset.tone = String(this.tones.get(k));
-        item.append(swatch, this.labels[k]);
-        return item;
-      }));
+      this.legend.replaceChildren(...leaders.map((k) => element("span", "", element("i", { data: { tone: this.tones.get(k) } }), this.labels[k])));
     }
   }
 }

@@ -1,5 +1,7 @@
 // Photosensitivity (WCAG 2.3.1: at most three flashes in any second). Pictures of the world can flash; the page must not.
 
+import { element } from "../dom.js";
+
 /** Relative luminance of an sRGB colour, 0 to 1 (WCAG definition). */
 export function luminance(r, g, b) {
   return 0.2126 * LINEAR[r] + 0.7152 * LINEAR[g] + 0.0722 * LINEAR[b];
@@ -21,12 +23,8 @@ const HELD_MS = 700; // a picture stays so long where they flash
 /** Draws frames on a canvas; when they flash, so few of them that no more than one flash a second remains. */
 export class CalmPicture {
   constructor(canvas) {
-    this.canvas = canvas;
-    this.context = canvas.getContext("2d", { alpha: false });
-    this.small = document.createElement("canvas");
-    this.small.width = CELLS_X;
-    this.small.height = CELLS_Y;
-    this.smallContext = this.small.getContext("2d", { alpha: false, willReadFrequently: true });
+    Object.assign(this, { canvas, context: canvas.getContext("2d", { alpha: false }) });
+    this.smallContext = element("canvas", { width: CELLS_X, height: CELLS_Y }).getContext("2d", { alpha: false, willReadFrequently: true });
     this.clear();
   }
 

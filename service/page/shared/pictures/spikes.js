@@ -11,11 +11,12 @@ export const opened = ({ input, fired }) => ({ input: bytesOf(input), fired: byt
 
 /** One layer's spikes [H, W, C] among the bits of all layers, with counts by pixel and by row. */
 export class Layer {
-  /** map: {title, channels, height, width, thresholds}; first: position of the layer's first byte. */
+  /** map: {title, channels, height, width}; first: position of the layer's first byte. */
   constructor(map, first) {
     Object.assign(this, map, { first });
     this.wide = 2 * Math.ceil(map.channels / 16); // bytes of a pixel
     this.size = map.height * map.width * this.wide;
+    this.end = first + this.size;
     this.counts = new Float32Array(map.height * map.width);
     this.sums = new Float32Array(Math.min(LINES, map.channels));
     this.all = 0;

@@ -1,7 +1,7 @@
 // A recording as a still picture, like a photograph with a long exposure: where its first events got brighter (blue) or
 // darker (orange).
 
-import { rgb } from "../dom.js";
+import { element, rgb } from "../dom.js";
 import { T64_BYTES } from "../sources/player.js";
 
 const [GROUND, ON, OFF] = ["--event-ground", "--event-on", "--event-off"].map(rgb);
@@ -9,7 +9,7 @@ const SHARE = 1 / 3; // of the events: one saccade, so that both sides of a stro
 
 /** A canvas of width x height, from t64 events. */
 export function thumbnail(bytes, { width, height }) {
-  const canvas = Object.assign(document.createElement("canvas"), { width, height });
+  const canvas = element("canvas", { width, height });
   const context = canvas.getContext("2d", { alpha: false });
   const image = context.createImageData(width, height);
   const { on, off } = counted(bytes, width, height);

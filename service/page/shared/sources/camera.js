@@ -1,11 +1,14 @@
 // The webcam: opens it with helpful messages on failure, and gives a JPEG of each frame that the stream can take.
 
+import { element, notice } from "../dom.js";
+
 export const FRAME = { width: 320, height: 240 };
 const JPEG_QUALITY = 0.8;
 
-/** Explain a failure to the user: {title, text}. */
-export function explain(error) {
+/** Explain a failure to the user, and offer to start again where that may help. */
+export function complain({ name }, again = null) {
   const reasons = {
+    Disconnected: ["The camera was disconnected.", "Plug it in and start again."],
     NotAllowedError: ["Camera permission denied.", "Allow the camera for this page (the icon beside the address), then start again."],
     NotFoundError: ["No camera found.", "Plug one in and start again, or play a recording, or drop a file."],
     OverconstrainedError: ["That camera is not there any more.", "Choose another one and start again."],
@@ -16,17 +19,14 @@ export function explain(error) {
       "Open the page as https:// or on localhost. The server can do it: spikesight serve --ssl-certfile FILE --ssl-keyfile FILE.",
     ],
   };
-  const [title, text] = reasons[error?.name] ?? ["The camera did not start.", "Start it again, or play a recording."];
-  return { title, text };
+  const [title, text] = reasons[name] ?? ["The camera did not start.", "Start it again, or play a recording."];
+  notice(title, text, again && name !== "InsecureContext" ? { label: "Try again", run: again } : null);
 }
 
 export class Camera {
   constructor() {
-    this.video = document.createElement("video");
-    this.video.muted = true;
-    this.video.playsInline = true;
-    this.canvas = document.createElement("canvas");
-    Object.assign(this.canvas, FRAME);
+    this.video = element("video", { muted: true, playsInline: true });
+    this.canvas = element("canvas", FRAME);
     this.context = this.canvas.getContext("2d", { alpha: false });
     this.media = this.visit = null; // visit: a new object with each start, null when stopped
   }
@@ -39,19 +39,14 @@ export class Camera {
     const visit = (this.visit = {});
     const video = { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 } };
     if (deviceId) video.deviceId = { exact: deviceId };
-    try {
-      const media = await navigator.mediaDevices.getUserMedia({ video, audio: false });
-      if (this.visit !== visit) {
-        media.getTracks().forEach((track) => track.stop());
-        return false;
-      }
-      this.media = media;
-      media.getVideoTracks()[0].addEventListener("ended", () => this.visit === visit && onEnd());
-      this.video.srcObject = media;
-    } catch (error) {
-      if (this.visit === visit) throw error;
+    const media = await navigator.mediaDevices.getUserMedia({ video, audio: false }).catch((error) => { if (this.visit === visit) throw error; });
+    if (this.visit !== visit) {
+      media?.getTracks().forEach((track) => track.stop());
       return false;
     }
+    this.media = media;
+    media.getVideoTracks()[0].addEventListener("ended", () => this.visit === visit && onEnd());
+    this.video.srcObject = media;
     return this.play(onFrame);
   }
 
