@@ -6,8 +6,13 @@ Three stages, each from the weights of the one before. (1) An ANN learns from on
 step costs a tenth of a spiking one's. (2) The network with LIF neurons, from these weights, learns from bins; 200
 steps from there read 88 of 100 N-MNIST recordings, 250 from random weights 21. (3) It learns to find in scenes
 (finder.py). Then what it takes for unknown, its sets and its alarm are calibrated. A stage that is finished is not run
-again, so the command goes on where it was stopped. `--part` shortens all stages. Nobody has run the third to its end
-yet: the shipped weights came about in pieces.
+again, so the command goes on where it was stopped. `--part` shortens all stages.
+
+The shipped weights did not come about so, but in pieces, with more than 20,000 steps of scenes. An hour of this on two
+cores (600, 1,200 and 1,250 steps) has the likeliest class right at 58, 54, 44 % of the digits of new scenes of the
+three kinds and names (a share above 0.6) 12, 12, 7 %; the shipped weights 71, 72, 57 and 35, 38, 36 %. An ANN that was
+taught scenes, too, by one frame of each (9,000 steps, half an hour), before 500 and 1,800 spiking steps, was no better:
+53, 55, 46 %.
 """
 
 import argparse
