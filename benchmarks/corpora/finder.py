@@ -164,17 +164,23 @@ def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: 
     save(to / "model", network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser_of(description: str | None) -> argparse.ArgumentParser:
+    """Return a parser of what each training on scenes is told."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--root", required=True, help="of nmnist/ and mnist/")
     parser.add_argument("--cache", required=True, help="where drawn pictures are kept")
     parser.add_argument("--to", type=Path, required=True, help="folder of the run")
-    parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
-    parser.add_argument("--seed", type=int, default=0, help="of the scenes (default 0)")
-    parser.add_argument("--begun", type=Path, required=True, help="model to go on from: of digits.yaml, or of this")
+    parser.add_argument("--seed", type=int, default=0, help="of all that is drawn by chance (default 0)")
     parser.add_argument(
         "--photographs", type=Path, help="a folder of pictures that show no digit, as things and grounds"
     )
+    return parser
+
+
+def main() -> None:
+    parser = parser_of(__doc__)
+    parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
+    parser.add_argument("--begun", type=Path, required=True, help="model to go on from: of digits.yaml, or of this")
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)
     register()
