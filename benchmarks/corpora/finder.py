@@ -1,6 +1,6 @@
 """Train what finds digits anywhere in a camera's view: the weights of `nmnist`.
 
-    python -m benchmarks.corpora.finder --begun RUN/model --root DATA --cache CACHE --to RUN [--steps 6000]
+    python -m benchmarks.corpora.finder --begun RUN/model --root DATA --cache CACHE --to RUN [--steps 12000]
 
 The network goes on from that of the recipe digits.yaml, which reads one digit that fills its view, and learns which
 class each place of a made scene shows (benchmarks/corpora/scenes; "none of the classes" has the logit 0), and how long
@@ -41,7 +41,8 @@ from spikesight.training.data import Data, load_data
 from spikesight.training.run.loop import update_average
 from spikesight.training.step.batches import carried_state, seeded
 
-LR, WARMUP, DECAY, EMA = 1.5e-3, 100, 0.01, 0.998
+BATCH = 32  # scenes; a quarter of them where the sensor is finer, since each of these takes four times as long to make
+LR, WARMUP, DECAY, EMA = 4e-3, 100, 0.01, 0.998
 LEAK_LR = 10  # times LR
 FINER = 8  # every so many batches are seen by a sensor of twice the resolution
 KINDS = 3  # of batches: as frames are seen, by an event camera, and where things hardly move in longer bins
@@ -80,12 +81,13 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
         return self.steps
 
     def __getitem__(self, number: int) -> tuple[Tensor, Tensor]:
-        scenes = self.scenes if number % FINER else replace(self.scenes, view=2 * VIEW)
+        finer = number % FINER == 0
+        scenes = replace(self.scenes, view=2 * VIEW) if finer else self.scenes
         if number % KINDS:
             scenes = replace(scenes, held=True)
         if number % KINDS == 2:
             scenes = replace(scenes, calm=CALM, bin_us=SLOWER * scenes.bin_us)
-        return scenes.batch(number)
+        return scenes.batch(number, BATCH // 4 if finer else BATCH)
 
 
 def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[str, Tensor]:
@@ -95,8 +97,9 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
         if isinstance(module, nn.BatchNorm2d):
             module.eval()
         if isinstance(module, Neuron):
-            module.register_forward_hook(lambda _, __, spikes: rates.append(spikes.float().mean()))
+            module.register_forward_hook(lambda _, __, spikes: rates.append(spikes.mean(dtype=torch.float32)))
     average = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     leaks = [one for one in network.parameters() if one.ndim == 0]
     others = [one for one in network.parameters() if one.ndim]
     optimiser = torch.optim.AdamW(others, lr=LR, weight_decay=DECAY)
@@ -110,6 +113,8 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
         for group in optimiser.param_groups:
             group["lr"] = rate * group.get("times", 1)
         rates.clear()
+        if last and len(next(iter(last.values()))) != x_seq.shape[1]:
+            last = None
         with torch.autocast("cpu", torch.bfloat16):
             logits, after = network(x_seq.float(), carried_state({}, last, CARRY, seeded(scenes.seed, step)))
         logits = logits.unflatten(2, (count, count, -1))
@@ -179,7 +184,7 @@ def parser_of(description: str | None) -> argparse.ArgumentParser:
 
 def main() -> None:
     parser = parser_of(__doc__)
-    parser.add_argument("--steps", type=int, default=6000, help="of 32 scenes (default 6000)")
+    parser.add_argument("--steps", type=int, default=12000, help="of 32 scenes (default 12000)")
     parser.add_argument("--begun", type=Path, required=True, help="model to go on from: of digits.yaml, or of this")
     args = parser.parse_args()
     args.to.mkdir(parents=True, exist_ok=True)

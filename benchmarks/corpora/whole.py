@@ -37,7 +37,7 @@ from spikesight.training.run.loop import Run
 
 RECIPE = Path(__file__).with_name("digits.yaml")
 EPOCHS = 6  # into which the steps of the first two stages are divided
-FRAMES, RECORDINGS, SCENES = 1500, 3000, 6000  # optimiser steps of the stages
+FRAMES, RECORDINGS, SCENES = 1500, 3600, 12000  # optimiser steps of the stages
 FRAMES_LR, RECORDINGS_LR = 0.02, 0.01
 
 
