@@ -54,9 +54,8 @@ export class Column {
   /** Show one step of a stream; `steady` is the label that does not flicker. */
   step(message) {
     Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, things: message.objects, number: message.step });
-    if (message.reset) this.steps = [];
     const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
-    this.steps = [...this.steps, { ...message, label: message.steady, confidence }].slice(-BARS);
+    this.steps = [...(message.reset ? [] : this.steps), { ...message, label: message.steady, confidence }].slice(-BARS);
   }
 
   get ready() {
@@ -96,7 +95,8 @@ export class Column {
     write(this.values.synops, short(now.synops));
     write(this.values.share.previousSibling, base ? "Of the ANN" : "Of an ANN");
     const own = this.streaming ? this.stepMacs : this.model.ann_macs * (this.model.contract.kind === "events" ? now.count : 1);
-    write(this.values.share, this.viewed && !this.streaming ? "–" : percent(now.synops / (base ?? own)));
+    this.values.share.parentElement.hidden = this.viewed && !this.streaming;
+    write(this.values.share, percent(now.synops / (base ?? own)));
     write(this.values.took, this.took);
   }
 
