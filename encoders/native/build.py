@@ -42,6 +42,8 @@ CALLED = {
     "finder_bytes": "a",
     "finder_step": "aaaiia",
     "finder_told": "i",
+    "follow_around": "affa",
+    "follow_crop": "aaiiiiffia",
     "front_begin": "aiiiiifaa",
     "front_bytes": "",
     "front_pass": "aaia",

@@ -3,7 +3,6 @@
 Few-shot examples cannot teach invariance to an object's position, size and speed, so these are normalised beforehand.
 """
 
-import math
 from dataclasses import replace
 
 import numpy as np
@@ -11,12 +10,11 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, shown_in
 from spikesight.encoders.events import EVENTS, Events, SensorSize
+from spikesight.encoders.native.build import call
 
-EXTENT = 2.2  # half the side of the crop, in mean distances of the events from their median position
 CELLS = 16  # rows, and columns, of the grid in which events are counted
 PACE = 0.5  # weight of the event index, against the clock, in the time of an aligned recording
 REMEMBERED = 0.95  # decay factor of the cell counts per live step (`shown` bins)
-PRIOR = np.full((CELLS, CELLS), 300 / CELLS**2)  # counts with which a live stream begins: 300 events, spread evenly
 FINEST = 128  # longest side, in pixels, of the reduced sensor image that a live crop is cut from
 
 
@@ -24,21 +22,10 @@ def frame_of(x: NDArray[np.number], y: NDArray[np.number]) -> tuple[float, float
     """Return the centre (x, y) and half side of the square around the object that events at pixels x, y [N] show."""
     (left, width), (top, height) = ((int(at.min()), (int(at.max()) - int(at.min()) + 1) / CELLS) for at in (x, y))
     column, row = ((x - left) / width).astype(np.int64), ((y - top) / height).astype(np.int64)
-    cells = np.bincount(row * CELLS + column, minlength=CELLS**2).reshape(CELLS, CELLS)
-    middle_x, middle_y, half = _around(cells, width, height)
+    cells, found = np.bincount(row * CELLS + column, minlength=CELLS**2).astype(np.float64), np.empty(3)
+    call("follow_around", cells, width, height, found)
+    middle_x, middle_y, half = found.tolist()
     return left + middle_x, top + middle_y, half
-
-
-def _around(cells: NDArray[np.number], width: float, height: float) -> tuple[float, float, float]:
-    """Return the centre (x, y) and half side of the square around an object, from the event counts of cells [R, C] of
-    `width` x `height` pixels. Noise is spread evenly, so only what exceeds the mean count is used.
-    """
-    above = np.maximum(cells - cells.mean(), 0.0)
-    if not above.any():
-        above = np.ones(cells.shape)
-    (x, spread_x), (y, spread_y) = _median(above.sum(0)), _median(above.sum(1))
-    half = EXTENT * math.hypot(spread_x * width, spread_y * height)
-    return x * width, y * height, max(half, 1.0)
 
 
 def aligned(events: Events, size: tuple[int, int], length_us: int) -> Events:
@@ -84,33 +71,11 @@ class TrackingBinner(StreamBinner):
         super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
         self._size, self.fine, self.keep = size, fine, REMEMBERED ** (1 / shown)
         self.share = (1 - self.keep) / (1 - REMEMBERED)  # corrects for events that count in `shown` bins
-        self.cells = PRIOR
+        self._cells = np.zeros(CELLS**2)  # events of the last bins, weighted by their age
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
-        if bins[-1].reset:
-            self.cells = PRIOR
-        bins[-1] = replace(bins[-1], x=self._crop(bins[-1].x))
-
-    def _crop(self, seen: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Add a step, uint8 [2, h, w], to the cell counts; return its crop around the object, binary [2, H, W]."""
-        polarity, row, column = np.nonzero(seen)
-        height, width = (-(-side // CELLS) for side in self.fine)
-        found = np.bincount(row // height * CELLS + column // width, minlength=CELLS**2).reshape(CELLS, CELLS)
-        self.cells = self.cells * self.keep + self.share * found
-        x, y, half = _around(self.cells, width, height)
-        u = np.floor(((column + 0.5 - x) / half + 1) / 2 * self._size[1]).astype(np.int64)
-        v = np.floor(((row + 0.5 - y) / half + 1) / 2 * self._size[0]).astype(np.int64)
-        inside = (u >= 0) & (u < self._size[1]) & (v >= 0) & (v < self._size[0])
-        out = np.zeros((2, *self._size), np.uint8)
-        out[polarity[inside], v[inside], u[inside]] = 1
-        return out
-
-
-def _median(weights: NDArray[np.float64]) -> tuple[float, float]:
-    """Return the weighted median of positions 0.5, 1.5, ... with weights [N], and their mean distance from it."""
-    sums = np.cumsum(weights)
-    at = int(np.searchsorted(sums, sums[-1] / 2))
-    median = at + (sums[-1] / 2 - (sums[at] - weights[at])) / weights[at]
-    positions = np.arange(len(weights)) + 0.5
-    return median, float((np.abs(positions - median) * weights).sum() / sums[-1])
+        reset, x = bins[-1].reset or not self._cells.any(), np.empty((2, *self._size), np.uint8)
+        seen = np.ascontiguousarray(bins[-1].x)
+        call("follow_crop", self._cells, seen, *self.fine, *self._size, self.keep, self.share, reset, x)
+        bins[-1] = replace(bins[-1], x=x)

@@ -1,5 +1,6 @@
-// What Python calls: the rules of front.h, pixels.h, words.h and finder.h, and bins, on arrays that it made and measured.
+// What Python calls: the rules of front.h, follow.h, pixels.h, words.h and finder.h, and bins, on arrays that it made and measured.
 #include "finder.h"
+#include "follow.h"
 #include "front.h"
 #include "pixels.h"
 #include "words.h"
@@ -125,6 +126,19 @@ CALLED words_decoded(int64_t kind, SpikesightWords* words, const uint8_t* bytes,
 
 CALLED view_atlas(const SpikesightLevel* levels, int64_t n, int64_t height, int64_t width, const uint8_t* counts, uint8_t* atlas) {
     spikesight_atlas(levels, int32_t(n), int32_t(height), int32_t(width), counts, atlas);
+    return 0;
+}
+
+CALLED follow_around(const double* crowd, double width, double height, double* found) {
+    return spikesight_around(crowd, width, height, found), 0;
+}
+
+CALLED follow_crop(double* crowd, const uint8_t* seen, int64_t seen_height, int64_t seen_width, int64_t height, int64_t width, double kept,
+                   double share, int64_t reset, uint8_t* x) {
+    SpikesightFollow f = {uint16_t(seen_width), uint16_t(seen_height), uint16_t(width), uint16_t(height), true, kept, share, {}};
+    memcpy(f.crowd, crowd, sizeof f.crowd);
+    spikesight_follow_crop(&f, seen, reset, x);
+    memcpy(crowd, f.crowd, sizeof f.crowd);
     return 0;
 }
 

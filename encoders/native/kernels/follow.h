@@ -1,6 +1,4 @@
-/* A bin cropped around what moves, by the events of the last bins, weighted by their age: for networks that were taught,
- * or trained, so. Sums are taken in the order of NumPy's, so that encoders/roi/alignment.py has the same last digit.
- */
+/* A bin cropped around what moves, by the events of the last bins, weighted by age: for networks taught or trained so. */
 #ifndef SPIKESIGHT_FOLLOW_H
 #define SPIKESIGHT_FOLLOW_H
 #include <math.h>
@@ -8,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SPIKESIGHT_SIDE = 16, SPIKESIGHT_FINEST = 128 }; /* of the grid in which events are counted; of a bin's cells */
+enum { SPIKESIGHT_SIDE = 16, SPIKESIGHT_CROWD = 16 * 16, SPIKESIGHT_FINEST = 128 }; /* of the grid in which events are counted; a bin's */
 #define SPIKESIGHT_PRIOR 300.0 /* events, spread evenly, with which a stream begins */
 #define SPIKESIGHT_EXTENT 2.2  /* half the side of the crop, in mean distances of the events from their median */
 
@@ -17,75 +15,64 @@ typedef struct {
     uint16_t width, height;           /* of the crop */
     bool planes;                      /* both are [2][height][width], not [height][width][2] */
     double kept, share;               /* what is kept of the counts from bin to bin, and the weight of a new one's */
-    double crowd[SPIKESIGHT_SIDE * SPIKESIGHT_SIDE];
+    double crowd[SPIKESIGHT_CROWD];
 } SpikesightFollow;
-
-static inline double spikesight_sum(const double *a, int n) { /* n: a multiple of 8, up to 128; or twice that */
-    double r[8];
-    if (n > 128) return spikesight_sum(a, n / 2) + spikesight_sum(a + n / 2, n / 2);
-    memcpy(r, a, sizeof r);
-    for (int i = 8; i < n; ++i) r[i % 8] += a[i];
-    return ((r[0] + r[1]) + (r[2] + r[3])) + ((r[4] + r[5]) + (r[6] + r[7]));
-}
 
 /* Median of the positions 0.5, 1.5, ... with these weights, and the mean distance from it. */
 static inline double spikesight_median(const double *weights, double *spread) {
-    double sums[SPIKESIGHT_SIDE], away[SPIKESIGHT_SIDE], sum = 0.0;
+    double sum = 0.0, before = 0.0, away = 0.0;
     int at = 0;
-    for (int i = 0; i < SPIKESIGHT_SIDE; ++i) sums[i] = sum += weights[i];
-    while (sums[at] < sum / 2.0) ++at;
-    const double median = at + (sum / 2.0 - (sums[at] - weights[at])) / weights[at];
-    for (int i = 0; i < SPIKESIGHT_SIDE; ++i) away[i] = fabs(i + 0.5 - median) * weights[i];
-    *spread = spikesight_sum(away, SPIKESIGHT_SIDE) / sum;
+    for (int i = 0; i < SPIKESIGHT_SIDE; ++i) sum += weights[i];
+    while (before + weights[at] < sum / 2.0) before += weights[at++];
+    const double median = at + (sum / 2.0 - before) / weights[at];
+    for (int i = 0; i < SPIKESIGHT_SIDE; ++i) away += fabs(i + 0.5 - median) * weights[i];
+    *spread = away / sum;
     return median;
+}
+
+/* Middle (across, down) and half side of the square around a thing, by the events in cells of a width and height. */
+static inline void spikesight_around(const double *crowd, double width, double height, double found[3]) {
+    double mean = 0.0, most = 0.0, columns[SPIKESIGHT_SIDE] = {0.0}, rows[SPIKESIGHT_SIDE] = {0.0}, spread_x, spread_y;
+    for (int i = 0; i < SPIKESIGHT_CROWD; ++i) mean += crowd[i] / SPIKESIGHT_CROWD, most = fmax(most, crowd[i]);
+    for (int i = 0; i < SPIKESIGHT_CROWD; ++i) { /* noise is spread evenly, a thing is not */
+        const double above = most > mean ? fmax(crowd[i] - mean, 0.0) : 1.0;
+        columns[i % SPIKESIGHT_SIDE] += above, rows[i / SPIKESIGHT_SIDE] += above;
+    }
+    found[0] = spikesight_median(columns, &spread_x) * width;
+    found[1] = spikesight_median(rows, &spread_y) * height;
+    found[2] = fmax(SPIKESIGHT_EXTENT * hypot(spread_x * width, spread_y * height), 1.0);
 }
 
 /* Take the cells of a sensor's bins: its pixels, or fewer. */
 static inline void spikesight_follow_size(SpikesightFollow *f, int32_t width, int32_t height) {
-    const double longest = width > height ? width : height;
-    const double scale = longest > SPIKESIGHT_FINEST ? SPIKESIGHT_FINEST / longest : 1.0;
-    const double cells_wide = rint(width * scale), cells_high = rint(height * scale);
-    f->seen_width = (uint16_t)(cells_wide > 1.0 ? cells_wide : 1.0);
-    f->seen_height = (uint16_t)(cells_high > 1.0 ? cells_high : 1.0);
+    const double scale = fmin(1.0, SPIKESIGHT_FINEST / fmax(width, height));
+    f->seen_width = (uint16_t)fmax(rint(width * scale), 1.0);
+    f->seen_height = (uint16_t)fmax(rint(height * scale), 1.0);
 }
 
 static inline void spikesight_follow_reset(SpikesightFollow *f) {
-    enum { ALL = SPIKESIGHT_SIDE * SPIKESIGHT_SIDE };
-    for (int i = 0; i < ALL; ++i) f->crowd[i] = SPIKESIGHT_PRIOR / ALL;
+    for (int i = 0; i < SPIKESIGHT_CROWD; ++i) f->crowd[i] = SPIKESIGHT_PRIOR / SPIKESIGHT_CROWD;
 }
 
 /* What a bin shows to x, the input around the thing; `reset`: time jumped before. */
 static inline void spikesight_follow_crop(SpikesightFollow *f, const uint8_t *seen, bool reset, uint8_t *x) {
-    enum { SIDE = SPIKESIGHT_SIDE, ALL = SIDE * SIDE };
     const int32_t size = f->seen_height * f->seen_width;
-    const int32_t cell_height = (f->seen_height + SIDE - 1) / SIDE, cell_width = (f->seen_width + SIDE - 1) / SIDE;
-    double above[ALL], columns[SIDE] = {0.0}, rows[SIDE], found[ALL] = {0.0}, spread_x, spread_y;
-    bool any = false;
+    const int32_t cell_height = (f->seen_height + SPIKESIGHT_SIDE - 1) / SPIKESIGHT_SIDE;
+    const int32_t cell_width = (f->seen_width + SPIKESIGHT_SIDE - 1) / SPIKESIGHT_SIDE;
+    double found[SPIKESIGHT_CROWD] = {0.0}, around[3];
     if (reset) spikesight_follow_reset(f);
     for (int32_t i = 0; i < 2 * size; ++i) {
         const int32_t at = f->planes ? i % size : i / 2;
-        if (seen[i]) found[at / f->seen_width / cell_height * SIDE + at % f->seen_width / cell_width] += 1.0;
+        if (seen[i]) found[at / f->seen_width / cell_height * SPIKESIGHT_SIDE + at % f->seen_width / cell_width] += 1.0;
     }
-    for (int i = 0; i < ALL; ++i) f->crowd[i] = f->crowd[i] * f->kept + f->share * found[i];
-    const double mean = spikesight_sum(f->crowd, ALL) / ALL;
-    for (int i = 0; i < ALL; ++i) {
-        above[i] = f->crowd[i] > mean ? f->crowd[i] - mean : 0.0; /* noise is spread evenly, a thing is not */
-        any = any || above[i] != 0.0;
-    }
-    for (int i = 0; i < ALL && !any; ++i) above[i] = 1.0;
-    for (int y = 0; y < SIDE; ++y) {
-        rows[y] = spikesight_sum(above + y * SIDE, SIDE);
-        for (int i = 0; i < SIDE; ++i) columns[i] += above[y * SIDE + i];
-    }
-    const double middle_x = spikesight_median(columns, &spread_x) * cell_width;
-    const double middle_y = spikesight_median(rows, &spread_y) * cell_height;
-    const double extent = SPIKESIGHT_EXTENT * hypot(spread_x * cell_width, spread_y * cell_height), half = extent > 1.0 ? extent : 1.0;
+    for (int i = 0; i < SPIKESIGHT_CROWD; ++i) f->crowd[i] = f->crowd[i] * f->kept + f->share * found[i];
+    spikesight_around(f->crowd, cell_width, cell_height, around);
     memset(x, 0, 2u * f->height * f->width);
     for (int32_t i = 0; i < 2 * size; ++i) {
         const int32_t at = f->planes ? i % size : i / 2, on = f->planes ? i / size : i % 2;
         if (!seen[i]) continue;
-        const double u = floor(((at % f->seen_width + 0.5 - middle_x) / half + 1.0) / 2.0 * f->width);
-        const double v = floor(((at / f->seen_width + 0.5 - middle_y) / half + 1.0) / 2.0 * f->height);
+        const double u = floor(((at % f->seen_width + 0.5 - around[0]) / around[2] + 1.0) / 2.0 * f->width);
+        const double v = floor(((at / f->seen_width + 0.5 - around[1]) / around[2] + 1.0) / 2.0 * f->height);
         if (u < 0.0 || u >= f->width || v < 0.0 || v >= f->height) continue;
         const int32_t place = (int32_t)v * f->width + (int32_t)u;
         x[f->planes ? on * f->height * f->width + place : 2 * place + on] = 1;

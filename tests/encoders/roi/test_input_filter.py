@@ -11,7 +11,7 @@ from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more
-from spikesight.encoders.roi.alignment import EXTENT, PACE, TrackingBinner, aligned, frame_of
+from spikesight.encoders.roi.alignment import PACE, TrackingBinner, aligned, frame_of
 from spikesight.encoders.roi.input_filter import InputFilter
 from tests.support.inputs.data_sets import digit_events
 
@@ -135,4 +135,4 @@ def test_only_cells_above_the_mean_are_framed() -> None:
     x, y = np.concatenate([x, np.full(50, 5)]), np.concatenate([y, np.full(50, 11)])
     assert frame_of(x, y) == pytest.approx((5.5, 11.5, 1)), "no less than a pixel to each side"
     x, y = np.concatenate([x, np.full(50, 9)]), np.concatenate([y, np.full(50, 11)])
-    assert frame_of(x, y) == pytest.approx((6, 11.5, 2 * EXTENT))
+    assert frame_of(x, y) == pytest.approx((6, 11.5, 4.4))

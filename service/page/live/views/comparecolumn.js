@@ -45,10 +45,9 @@ export class Column {
     this.text = text;
   }
 
-  /** Show the answer to an image or a recording, with all its steps. */
+  /** Show the answer to an image or a recording, with all its steps; with objects, of more than the model's ANN would see. */
   result({ steps, latency_ms: ms, objects }) {
-    Object.assign(this, { steps, streaming: false, text: "", took: `${ms.toFixed(1)} ms` });
-    this.viewed = Boolean(objects); // in a larger picture than the one that the model's ANN would see
+    Object.assign(this, { steps, streaming: false, text: "", took: `${ms.toFixed(1)} ms`, viewed: Boolean(objects) });
   }
 
   /** Show one step of a stream; `steady` is the label that does not flicker. */
