@@ -10,10 +10,11 @@ again, so the command goes on where it was stopped. `--part` shortens all stages
 
 The shipped weights did not come about so, but in pieces, with more than 20,000 steps of scenes. On 15 batches of scenes
 of seed 5 (486 digits of the three kinds, last step) they have the likeliest class right at 58, 60, 52 %, and name 34,
-36, 32 % with a share above 0.6 (and 0.30 % of the places without a digit); a run of this, at step 11,000 of the scenes,
-56, 61, 63 % and 31, 34, 30 (0.17). After an hour of it, with a learning rate of 0.0015, it was 52, 49, 50 and 10, 12,
-11 (seed 777, ten batches a kind). An ANN that was taught scenes, too, by one frame of each (9,000 steps, half an hour),
-before 500 and 1,800 spiking steps, was no better: 51, 52, 50 and 8, 9, 15 %.
+36, 32 % with a share above 0.6 (and 0.30 % of the places without a digit); those of a whole run of this, in 172 minutes
+beside other work, 58, 63, 58 % and 30, 33, 32 (0.25). They are kept beside this, with what each 250 steps of scenes
+gave, and are not yet calibrated. After an hour with a learning rate of 0.0015 it was 52, 49, 50 and 10, 12, 11 (seed
+777, ten batches a kind). An ANN that was taught scenes, too, by one frame of each (9,000 steps, half an hour), before
+500 and 1,800 spiking steps, was no better: 51, 52, 50 and 8, 9, 15 %.
 """
 
 import sys
