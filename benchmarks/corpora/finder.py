@@ -114,7 +114,7 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
             group["lr"] = rate * group.get("times", 1)
         rates.clear()
         if last and len(next(iter(last.values()))) != x_seq.shape[1]:
-            last = None
+            last = None  # of a batch of another size, before or behind one of the finer sensor
         with torch.autocast("cpu", torch.bfloat16):
             logits, after = network(x_seq.float(), carried_state({}, last, CARRY, seeded(scenes.seed, step)))
         logits = logits.unflatten(2, (count, count, -1))

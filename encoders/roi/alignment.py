@@ -71,11 +71,11 @@ class TrackingBinner(StreamBinner):
         super().__init__(DvsEncoder(sensor, fine, bin_us, steps), shown=shown)
         self._size, self.fine, self.keep = size, fine, REMEMBERED ** (1 / shown)
         self.share = (1 - self.keep) / (1 - REMEMBERED)  # corrects for events that count in `shown` bins
-        self._cells = np.zeros(CELLS**2)  # events of the last bins, weighted by their age
+        self._begun, self._cells = False, np.empty(CELLS**2)  # events of the last bins, weighted by their age
 
     def _close(self, bins: list[Bin]) -> None:
         super()._close(bins)
-        reset, x = bins[-1].reset or not self._cells.any(), np.empty((2, *self._size), np.uint8)
-        seen = np.ascontiguousarray(bins[-1].x)
+        seen, x = np.ascontiguousarray(bins[-1].x), np.empty((2, *self._size), np.uint8)
+        reset, self._begun = bins[-1].reset or not self._begun, True
         call("follow_crop", self._cells, seen, *self.fine, *self._size, self.keep, self.share, reset, x)
         bins[-1] = replace(bins[-1], x=x)

@@ -6,7 +6,7 @@
 #include <stdint.h>
 #include <string.h>
 
-enum { SPIKESIGHT_SIDE = 16, SPIKESIGHT_CROWD = 16 * 16, SPIKESIGHT_FINEST = 128 }; /* of the grid in which events are counted; a bin's */
+enum { SPIKESIGHT_SIDE = 16, SPIKESIGHT_CROWD = 16 * 16, SPIKESIGHT_FINEST = 128 }; /* cells of the grid, a side and all; of a bin, at most */
 #define SPIKESIGHT_PRIOR 300.0 /* events, spread evenly, with which a stream begins */
 #define SPIKESIGHT_EXTENT 2.2  /* half the side of the crop, in mean distances of the events from their median */
 
