@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, pad
 from torch.utils.data import DataLoader, Dataset
@@ -91,7 +91,13 @@ class Batches(Dataset[tuple[Tensor, Tensor]]):
 
 
 def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[str, Tensor]:
-    """Train the network for so many steps; return the moving average of its weights, also written to `to`."""
+    """Train the network for so many steps; return the moving average of its weights, also written to `to` with each row
+    of metrics. A run that was stopped goes on from the last of them.
+    """
+    kept, rows, first = to / "average.safetensors", to / "metrics.jsonl", 0
+    if kept.exists():
+        network.load_state_dict(load_file(kept))
+        first = int(json.loads(rows.read_text().splitlines()[-1])["step"])
     rates: list[Tensor] = []
     for module in network.train().modules():
         if isinstance(module, nn.BatchNorm2d):
@@ -107,9 +113,9 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
     last: State | None = None
     count = VIEW // CELL - REACH + 1
     begin, total, right, digits = time.monotonic(), 0.0, 0, 0
-    made = DataLoader(Batches(scenes, steps), batch_size=None, num_workers=1)
-    for step, (x_seq, targets) in enumerate(tqdm(made, disable=None)):
-        rate = LR * min(1, (step + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
+    made = DataLoader(Batches(scenes, steps), batch_size=None, num_workers=1, sampler=range(first, steps))
+    for step, (x_seq, targets) in enumerate(tqdm(made, disable=None), first):
+        rate = LR * min(1, (step - first + 1) / WARMUP) * (0.5 + 0.5 * math.cos(math.pi * step / steps))
         for group in optimiser.param_groups:
             group["lr"] = rate * group.get("times", 1)
         rates.clear()
@@ -131,11 +137,11 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
         if step % NOTED == NOTED - 1:
             row = {"step": step + 1, "loss": total / NOTED, "class_right": right / max(digits, 1)}
             row["seconds"] = round(time.monotonic() - begin)
-            with (to / "metrics.jsonl").open("a") as file:
+            save_file(average, kept)
+            with rows.open("a") as file:
                 file.write(json.dumps(row) + "\n")
-            save_file(average, to / "average.safetensors")
             total, right, digits = 0.0, 0, 0
-    save_file(average, to / "average.safetensors")
+    save_file(average, kept)
     return average
 
 
@@ -157,10 +163,11 @@ def photographs(folder: Path) -> NDArray[np.float32]:
     ) / np.float32(255)
 
 
-def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: int, to: Path) -> None:
-    """Go on from the model `begun` for so many steps of scenes; write the one that finds to `to`/model."""
+def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: int, to: Path, seed: int) -> None:
+    """Go on from the model `begun` for so many steps of scenes of this seed; write the one that finds to `to`/model."""
     assert data.outliers is not None
-    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, data.config.seed)
+    to.mkdir(parents=True, exist_ok=True)
+    scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, seed)
     first, card = load(begun)
     network = finding(cast(SpikingResNet, first))
     network.load_state_dict(train(network, replace(scenes, photographs=pictures), steps, to))
@@ -187,10 +194,9 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=12000, help="of 32 scenes (default 12000)")
     parser.add_argument("--begun", type=Path, required=True, help="model to go on from: of digits.yaml, or of this")
     args = parser.parse_args()
-    args.to.mkdir(parents=True, exist_ok=True)
     register()
     data = load_data(TrainConfig(data=DIGITS, root=args.root, cache=args.cache, seed=args.seed))
-    learn(args.begun, data, args.photographs and photographs(args.photographs), args.steps, args.to)
+    learn(args.begun, data, args.photographs and photographs(args.photographs), args.steps, args.to, args.seed)
 
 
 if __name__ == "__main__":

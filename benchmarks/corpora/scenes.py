@@ -58,7 +58,7 @@ class Scenes:
     held: bool = False  # whether cells stay lit until enough around them are, as before an event camera
     calm: tuple[float, float] | None = None  # of how far things move, where they hardly do
 
-    def batch(self, number: int, n: int = 32) -> tuple[Tensor, Tensor]:
+    def batch(self, number: int, n: int) -> tuple[Tensor, Tensor]:
         """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places. A finer
         `view`, a multiple of VIEW, is pooled as the levels of a pyramid are.
         """
@@ -76,7 +76,7 @@ class Scenes:
         shown[(shown < NONE) & (lately < VISIBLE)] = IGNORED
         return seen, shown
 
-    def filmed(self, number: int, n: int = 32) -> tuple[Tensor, list["Things"], Tensor]:
+    def filmed(self, number: int, n: int) -> tuple[Tensor, list["Things"], Tensor]:
         """Return events x_seq uint8 [T, n, 2, view, view]; the things, the first behind the others; and which pixels
         became lighter or darker by a threshold in each bin, bool [n, T, view, view].
         """

@@ -39,7 +39,8 @@ from spikesight.training.run.loop import Run
 
 RECIPE = Path(__file__).with_name("digits.yaml")
 EPOCHS = 6  # into which the steps of the first two stages are divided
-FRAMES, RECORDINGS, SCENES = 1500, 3600, 12000  # optimiser steps of the stages
+FRAMES, RECORDINGS = 1500, 3600  # optimiser steps of the first two stages
+SCENES = 12000, 6000  # of the third's rounds, each with its own scenes and from the full learning rate on
 FRAMES_LR, RECORDINGS_LR = 0.02, 0.01
 
 
@@ -82,7 +83,7 @@ def main() -> None:
     torch.manual_seed(args.seed)
     config = from_mapping(TrainConfig(), read_yaml(RECIPE), str(RECIPE))
     data = load_data(replace(config, root=args.root, cache=args.cache, seed=args.seed))
-    frames, recordings, model = args.to / "frames.safetensors", args.to / "recordings", args.to / "model"
+    frames, recordings = args.to / "frames.safetensors", args.to / "recordings"
     first = with_steps(data, round(FRAMES * args.part), FRAMES_LR)
     network = SpikingResNet(shape_of("lif", data.config))
     network.load_state_dict(load_file(frames) if frames.exists() else from_frames(first, frames))
@@ -92,10 +93,13 @@ def main() -> None:
     run.train()
     if args.until == "recordings":
         return
-    if not model.exists():
-        pictures = args.photographs and finder.photographs(args.photographs)
-        finder.learn(recordings / "checkpoints" / "best", data, pictures, round(SCENES * args.part), args.to)
-    sys.exit(spikesight(["calibrate", str(model), "--root", args.root]))
+    begun, pictures = recordings / "checkpoints" / "best", args.photographs and finder.photographs(args.photographs)
+    for number, steps in enumerate(SCENES):
+        to = args.to / f"scenes-{number}"
+        if not (to / "model").exists():
+            finder.learn(begun, data, pictures, round(steps * args.part), to, args.seed + number)
+        begun = to / "model"
+    sys.exit(spikesight(["calibrate", str(begun), "--root", args.root]))
 
 
 if __name__ == "__main__":
