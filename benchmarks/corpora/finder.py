@@ -6,7 +6,8 @@ The network goes on from that of the recipe digits.yaml, which reads one digit t
 class each place of a made scene shows (benchmarks/corpora/scenes; "none of the classes" has the logit 0), and how long
 each layer remembers, as in PLIF (Fang et al. 2021): a thing that moves one way shows other edges than one that moves
 another way, and a longer memory puts them together. Batch norms keep their statistics: a camera's view has others than
-the scenes, and the network must not depend on them. `python -m benchmarks.corpora calibrate RUN/model` follows.
+the scenes, and the network must not depend on them. The weights go to RUN/checkpoints/best;
+`python -m benchmarks.corpora calibrate` follows.
 """
 
 import argparse
@@ -49,6 +50,7 @@ KINDS = 3  # of batches: as frames are seen, by an event camera, and where thing
 CALM, SLOWER = (0.05, 0.6), 4  # how far things move there; how much longer the bins are
 CARRY, SPIKE_PENALTY = 0.3, 4.0  # as in the recipe of `nmnist`
 NOTED = 250  # steps between two rows of metrics
+BEST = Path("checkpoints", "best")  # in a run's folder
 
 
 NONE_WEIGHT = 0.5  # of a place where nothing is drawn, times how wrong its answer is: few of very many are hard
@@ -164,7 +166,7 @@ def photographs(folder: Path) -> NDArray[np.float32]:
 
 
 def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: int, to: Path, seed: int) -> None:
-    """Go on from the model `begun` for so many steps of scenes of this seed; write the one that finds to `to`/model."""
+    """Go on from the model `begun` for so many steps of scenes of this seed; write the one that finds to `to`/BEST."""
     assert data.outliers is not None
     to.mkdir(parents=True, exist_ok=True)
     scenes = Scenes(data.train.frames.made.pictures, data.outliers.frames.pictures, seed)
@@ -173,7 +175,7 @@ def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: 
     network.load_state_dict(train(network, replace(scenes, photographs=pictures), steps, to))
     recipe = {**card.training["recipe"], "learn_beta": True}
     card = replace(card, contract=replace(card.contract, finds=True), training={**card.training, "recipe": recipe})
-    save(to / "model", network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
+    save(to / BEST, network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
 
 
 def parser_of(description: str | None) -> argparse.ArgumentParser:

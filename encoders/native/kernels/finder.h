@@ -32,8 +32,8 @@ enum {
 #define SPIKESIGHT_AROUND 0.6  /* of a box's length: how far from its middle its events are looked for, */
 #define SPIKESIGHT_SHIFTS 0.35 /* and by how much they may shift it */
 #define SPIKESIGHT_NEWEST 0.05 /* weight of the newest step in a thing's shares */
-#define SPIKESIGHT_SHOWN 0.7   /* least share of a class to be shown, */
-#define SPIKESIGHT_STAYS 0.6   /* and to stay */
+#define SPIKESIGHT_SHOWN 0.65  /* least share of a class to be shown, */
+#define SPIKESIGHT_STAYS 0.55  /* and to stay */
 #define SPIKESIGHT_AHEAD 0.2   /* how much surer another thing must be to replace the leading one */
 
 /* ------------------------------------------------------------------------------------------- a view at several sizes */
