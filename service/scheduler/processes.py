@@ -28,8 +28,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import is_dataclass
 from io import BytesIO
+from multiprocessing import forkserver, resource_tracker
 from multiprocessing.connection import Connection
-from multiprocessing.forkserver import ensure_running
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -49,6 +49,7 @@ FILES = ("memory.max", "memory.limit_in_bytes")
 TOTAL = Path("/proc/meminfo")
 
 PRELOAD = "spikesight.service.upload.warm"  # module with all that calls need, which the fork server imports
+ENDING = signal.SIGINT, signal.SIGTERM
 STARTING = threading.Lock()  # held while what new processes inherit is changed
 
 CPU_S = 5
@@ -314,11 +315,14 @@ def alone() -> Iterator[None]:
     with STARTING:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
+        resource_tracker.ensure_running()  # which unblocks signals
+        masked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # inherited: running calls are still answered
         try:
             with bare_environment():
-                ensure_running()
+                forkserver.ensure_running()
             yield
         finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
             sys.modules["__main__"] = main
 
 
