@@ -315,14 +315,14 @@ def alone() -> Iterator[None]:
     with STARTING:
         main = sys.modules["__main__"]
         sys.modules["__main__"] = types.ModuleType("__main__")
-        resource_tracker.ensure_running()  # which unblocks signals
-        masked = signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # inherited: running calls are still answered
         try:
             with bare_environment():
+                resource_tracker.ensure_running()  # which unblocks signals
+                signal.pthread_sigmask(signal.SIG_BLOCK, ENDING)  # inherited: running calls are still answered
                 forkserver.ensure_running()
             yield
         finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, masked)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, ENDING)
             sys.modules["__main__"] = main
 
 
