@@ -85,9 +85,9 @@ def preprocessing(contract: Contract) -> dict[str, float]:
     """Return the parameters of an event network's preprocessing, by name. Raises ExportError if C lacks it."""
     if contract.kind != "events":
         return {}
-    drawing = contract.window == "drawing"
+    drawing = contract.task == "detection"
     if drawing and min(contract.sensor_width, contract.sensor_height) >= LEAST_SIDE:
-        raise ExportError("not exported: a drawing on a large sensor is not followed in C")
+        raise ExportError("not exported: a detector of a large sensor's full frame is not in C")
     if contract.pooled:
         raise ExportError("not exported: a finer sensor's events are not summed in C")
     grid, crop = (contract.height, contract.width), alignment(contract)
@@ -99,7 +99,7 @@ def preprocessing(contract: Contract) -> dict[str, float]:
 
 def gate_from_hz(contract: Contract) -> float:
     """Return the rate of isolated events (Hz a pixel) from which noise is filtered, for a sensor without a window."""
-    return DRAWING_HZ if contract.window == "drawing" else FROM_HZ
+    return DRAWING_HZ if contract.task == "detection" else FROM_HZ
 
 
 def alignment_binner(contract: Contract) -> TrackingBinner:

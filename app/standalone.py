@@ -24,9 +24,9 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.native.targets import ENGINE
 from spikesight.encoders.pyramid import pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
-from spikesight.models.classifier.finder import places_of, sizes_of
+from spikesight.models.classifier.tracker import output_cells_of, sizes_of
 from spikesight.models.contract import Card
-from spikesight.models.export.block import Memory, judging, write_block
+from spikesight.models.export.block import BlockMemory, judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.service.page.routes import PAGE
 
@@ -39,10 +39,10 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         raise ExportError("the browser version emulates an event camera, so it needs a model that takes events")
     with new_folder(Path(folder)) as partial:
         layers, (_, height, width) = card.novelty.layers if card.novelty else 0, card.contract.shape
-        memory = Memory()
+        memory = BlockMemory()
         content, engine = write_block(network, height, width, memory, layers=layers, **judging(card))
         (partial / "model.bin").write_bytes(gzip.compress(content, mtime=0))
-        view = write_view(partial, network, card, memory) if card.contract.finds else None
+        view = write_view(partial, network, card, memory) if card.contract.task == "detection" else None
         for part in ("shared", "offline"):
             shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
         (partial / "offline" / "index.html").rename(partial / "index.html")
@@ -50,12 +50,16 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         write_facts(partial, card, name, engine, view)
 
 
-def write_view(folder: Path, network: nn.Module, card: Card, memory: Memory) -> dict[str, Any]:
+def write_view(folder: Path, network: nn.Module, card: Card, memory: BlockMemory) -> dict[str, Any]:
     """Write view.bin, the network on the pyramid of the page's frames with what lies not in model.bin, and the pixels
     before which these are moved; return the facts that the page needs to find things.
     """
     pyramid = pyramid_of_frames(FRAME)
-    constants = {"sizes": sizes_of(pyramid, len(card.labels)), "places": places_of(pyramid), "levels": pyramid.table}
+    constants = {
+        "sizes": sizes_of(pyramid, len(card.labels)),
+        "places": output_cells_of(pyramid),
+        "levels": pyramid.table,
+    }
     content, engine = write_block(network, pyramid.height, pyramid.width, memory, **constants)
     (folder / "view.bin").write_bytes(gzip.compress(content, mtime=0))
     eye = MovedFrames(pyramid.finest)

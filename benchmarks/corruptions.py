@@ -24,7 +24,7 @@ from spikesight.models.shipped import find
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.sets import MissingDataError
 from spikesight.training.run.assessment import assess
-from spikesight.training.run.readings import Change, Source, read_recordings, read_set
+from spikesight.training.run.readings import Change, LabelledItem, read_recordings, read_set
 
 SEED = 20
 MIRRORED = "mirrored"
@@ -40,7 +40,7 @@ class Row(NamedTuple):
     change: Change
 
 
-def rows(data: str, root: str, sources: Sequence[Source]) -> list[Row]:
+def rows(data: str, root: str, sources: Sequence[LabelledItem]) -> list[Row]:
     """Return the suite of corruptions; for N-MNIST with MNIST's images available, also cameras of other thresholds."""
     found = [Row(c.name, c.strength, _seeded(c)) for c in SUITE]
     if data != "nmnist":
@@ -53,7 +53,7 @@ def _seeded(corruption: Corruption) -> Change:
     return lambda number, events, sensor: corruption.fault(events, sensor, np.random.default_rng([SEED, number]))
 
 
-def _emulated(root: Path, sources: Sequence[Source]) -> list[Row]:
+def _emulated(root: Path, sources: Sequence[LabelledItem]) -> list[Row]:
     """Return rows that show the MNIST images of N-MNIST's test recordings to cameras of other thresholds, if MNIST is
     available.
     """
@@ -79,7 +79,9 @@ def unchanged(number: int, events: Events, sensor: SensorSize) -> Events:  # noq
     return events
 
 
-def corrupted(classifier: Classifier, sources: Sequence[Source], suite: Sequence[Row]) -> Iterator[dict[str, Any]]:
+def corrupted(
+    classifier: Classifier, sources: Sequence[LabelledItem], suite: Sequence[Row]
+) -> Iterator[dict[str, Any]]:
     """Yield figures for the clean recordings, then for each corruption: name, strength, `right` and `best_guess` of
     whole recordings, and the shares labelled `unknown` and `nothing`.
     """

@@ -45,7 +45,7 @@ from spikesight.models.teach.few_shot import SIDE, EmbeddedExample, Example, Few
 from spikesight.training.data import read_item
 from spikesight.training.progress import with_progress
 from spikesight.training.run.baselines import log_counts, predictions
-from spikesight.training.teach.examples import Plan, copies_for, plan, read_examples
+from spikesight.training.teach.examples import ExamplePlan, copies_for, plan, read_examples
 
 WINDOW_MS = 310
 CLOSE = 0.05  # an estimate that is as near to the accuracy is right
@@ -71,7 +71,7 @@ class Own:
     draws: int = 10
     whole: tuple[int, ...] = ()  # recordings of each class that `train-dvs` learns; 0: all
 
-    def plans(self, shots: int, draw: int) -> tuple[Plan, Plan]:
+    def plans(self, shots: int, draw: int) -> tuple[ExamplePlan, ExamplePlan]:
         """Return (what is learnt from, what is asked)."""
         learnt = plan(self.learn, shots=shots, seed=draw, window_ms=self.window_ms)
         return learnt, plan(self.ask or self.learn, window_ms=self.window_ms)
@@ -185,7 +185,7 @@ def choosing(args: argparse.Namespace) -> Iterator[Own]:
     yield from emulated(args, "train", (101, 102, 103))
 
 
-def examples_of(found: Plan) -> list[Example]:
+def examples_of(found: ExamplePlan) -> list[Example]:
     return [example for example in read_examples(found) if len(example.events) > 1]
 
 
@@ -195,7 +195,7 @@ def taught(one: Own, shots: int, draw: int, features: str) -> Answers:
     if one.ask is None:
         chosen = {(item.path, item.begin_us) for item in learnt.items}
         rest = tuple(item for item in asked.items if (item.path, item.begin_us) not in chosen)
-        asked = Plan(asked.labels, rest, asked.sensor, asked.steps, asked.slices, asked.bin_us, {})
+        asked = ExamplePlan(asked.labels, rest, asked.sensor, asked.steps, asked.slices, asked.bin_us, {})
     copies = copies_for(len(learnt.items))
     learner = FewShotLearner(backbone(features), learnt.sensor, learnt.steps, learnt.bin_us, learnt.slices, copies)
     counts = log_counts(np.stack([learner.show(example) for example in examples_of(learnt)]))
@@ -232,7 +232,7 @@ def answered(head: Taught, asked: list[EmbeddedExample]) -> tuple[NDArray[np.flo
     rates = network.watched(torch.from_numpy(features[:, 0])[None], detector.layers)[0].double().numpy()
     lit = [1e3]  # never nothing
     windows = [np.concatenate([one, rate, lit]) for one, rate in zip(logits, rates)]
-    return logits, np.array([detector.judge(one, len(head.labels), 1).known >= KEPT for one in windows])
+    return logits, np.array([detector.judge(one, len(head.labels), 1).in_distribution >= KEPT for one in windows])
 
 
 class Pair(NamedTuple):
@@ -390,7 +390,7 @@ def trained(one: Own, shots: int, draw: int, args: argparse.Namespace) -> tuple[
     return Answers(len(truth), right, unknown, nothing, estimates, intervals), made["made"]
 
 
-def log_counts_of(example: Example, of: Plan) -> NDArray[np.float32]:
+def log_counts_of(example: Example, of: ExamplePlan) -> NDArray[np.float32]:
     """Return what the machines see of an example, [F]: its events aligned as the network sees them."""
     events = aligned(example.events, (SIDE, SIDE), of.steps * of.bin_us)
     return log_counts(steps_of(events, (SIDE, SIDE), of.bin_us, of.steps)[None])[0]

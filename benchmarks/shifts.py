@@ -52,7 +52,7 @@ from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc
 from spikesight.training.run.baselines import log_counts, predictions
-from spikesight.training.run.conformal import LONG, Seen, Take, follow, read_stream, streams
+from spikesight.training.run.conformal import LONG, CalibrationSample, Seen, follow, read_stream, streams
 from spikesight.training.teach.examples import CLIP_SLICES, CLIP_STEPS, copies_for
 
 PARTS = "recordings", "emulated", "sets", "digits", "clothes"
@@ -95,23 +95,25 @@ def emulated(root: Path, count: int = 300) -> Shown:
     return [(saccades(images[n], movement=camera, seed=n), int(labels[n])) for n, camera in enumerate(cameras)]
 
 
-def shifted(shown: Shown, fault: faults.Fault | None) -> list[Take]:
+def shifted(shown: Shown, fault: faults.Fault | None) -> list[CalibrationSample]:
     """Return the recordings as seen under a fault."""
 
     def read(n: int) -> tuple[Events, SensorSize]:
         events, random = shown[n][0], np.random.default_rng([77, n])
         return (events if fault is None else fault(events, NMNIST_SENSOR, random)), NMNIST_SENSOR
 
-    return [Take(partial(read, n), label) for n, (_, label) in enumerate(shown)]
+    return [CalibrationSample(partial(read, n), label) for n, (_, label) in enumerate(shown)]
 
 
-def measure_shift(name: str, classifier: Classifier, takes: Sequence[Take], error_rate: float, rounds: int) -> None:
+def measure_shift(
+    name: str, classifier: Classifier, takes: Sequence[CalibrationSample], error_rate: float, rounds: int
+) -> None:
     """Measure one shift and add its row to the table."""
     made = (streams(classifier.contract, takes, 77 + n, gaps=n % 2 > 0, things=THINGS) for n in range(rounds))
     free, watched, after, count = list[Seen](), list[Seen](), list[float](), 0
     for stream in with_progress(chain(*made), name, "stream"):
-        tracks, found = [classifier.track(error_rate) for _ in range(2)], list[Seen]()
-        tracks[0].line = None
+        tracks, found = [classifier.stream_readout(error_rate) for _ in range(2)], list[Seen]()
+        tracks[0].threshold = None
         for seen, found in zip((free, watched), follow(classifier, stream, tracks)):
             seen += found
         count += 1
@@ -128,7 +130,7 @@ def measure_shift(name: str, classifier: Classifier, takes: Sequence[Take], erro
     say_row(name, row)
 
 
-def false_alarms(classifier: Classifier, takes: Sequence[Take], rounds: int) -> None:
+def false_alarms(classifier: Classifier, takes: Sequence[CalibrationSample], rounds: int) -> None:
     """Count the clean streams that raise the alarm and add their rows to the table."""
     line = classifier.card.alarm
     assert classifier.trials is not None
@@ -147,7 +149,7 @@ def false_alarms(classifier: Classifier, takes: Sequence[Take], rounds: int) -> 
         say_row(name, [float(len(each)), float(off), *(100 * side for side in interval(off, len(each)))])
 
 
-def measure_sets(name: str, classifier: Classifier, takes: Sequence[Take], rounds: int) -> None:
+def measure_sets(name: str, classifier: Classifier, takes: Sequence[CalibrationSample], rounds: int) -> None:
     """Measure the sets of labels at three error rates and add their rows to the table."""
     rates, steps, labels = (0.1, 0.05, 0.01), classifier.contract.steps, classifier.labels
     made = chain(*(streams(classifier.contract, takes, 55 + n, gaps=n % 2 > 0) for n in range(rounds)))
@@ -155,8 +157,8 @@ def measure_sets(name: str, classifier: Classifier, takes: Sequence[Take], round
     for stream in with_progress(made, name, "stream"):
         inputs = classifier.event_inputs(stream.events, stream.sensor)
         for rate in rates:
-            track = classifier.track(rate)
-            track.line = None
+            track = classifier.stream_readout(rate)
+            track.threshold = None
             said = [one.prediction.commitment for one in Stepper(classifier, track).steps(inputs)]
             for part, label, _ in stream.things([given.end_us for given in inputs]):
                 sets = [one.set for one in said[part][:steps] if one is not None]

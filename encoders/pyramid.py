@@ -1,7 +1,7 @@
 """A sensor's view at several sizes side by side in one picture, so that a network finds things of any size.
 
 A network reads things of one size, wherever they are. What is larger is read from a coarser picture of the same events:
-the levels of a pyramid, each coarser by the square root of two, lie beside each other in one picture (an atlas), which
+the levels of a pyramid, each coarser by the square root of two, lie beside each other in one picture (an canvas), which
 the network sees as one input. Cells without events cost it little.
 """
 
@@ -25,11 +25,14 @@ READ = 18  # cells, middle of the lengths that the network reads
 LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
 LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which things would fit
 SEEN = 34  # cells, side of what it sees of one place
-ENOUGH, HOLDS = 100, 32  # cells lit in 3 x 3 tiles (of ALIGNED a side) that show a thing; bins for which one is held
+MIN_LIT_CELLS, MAX_BINS = (
+    100,
+    32,
+)  # cells lit in 3 x 3 tiles (of ALIGNED a side) that show a thing; bins for which one is held
 
 
 class Level(NamedTuple):
-    """A level's place in the atlas, in cells."""
+    """A level's place in the canvas, in cells."""
 
     top: int
     left: int
@@ -40,11 +43,11 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The levels of a sensor's view and their places in the atlas; made by `pyramid_of`."""
+    """The levels of a sensor's view and their places in the canvas; made by `pyramid_of`."""
 
     sensor: SensorSize
     levels: tuple[Level, ...]
-    height: int  # of the atlas, in cells
+    height: int  # of the canvas, in cells
     width: int
     moved: bool = False  # whether all that is seen is moved: what holds still sends events, too, and any light a cell
 
@@ -60,33 +63,33 @@ class Pyramid:
 
     @cached_property
     def table(self) -> NDArray[np.int32]:
-        """The levels as rows of native/kernels/finder.h's SpikesightLevel. A cell is lit by as many events, or cells of
-        the finest level, as a line through LINE of it has pixels: stray events light none where many share a cell.
+        """The levels as rows of native/kernels/tracker.h's SpikesightLevel. A cell is lit by as many events, or cells
+        of the finest level, as a line through LINE of it has pixels: stray events light none where many share a cell.
         """
         first = self.levels[0].factor
         sizes = [1.0 if self.moved else first, *(one.factor / first for one in self.levels[1:])]
         rows = [(*one[:4], max(1, round(LINE * size))) for one, size in zip(self.levels, sizes)]
         return np.array(rows, np.int32)
 
-    def atlas(self, counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def canvas(self, counts: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return a bin's counts of events in the finest level, uint8 [2, rows, columns], at all levels: uint8
         [2, height, width] of 0 and 1.
         """
         out = np.empty((2, self.height, self.width), np.uint8)
-        call("view_atlas", self.table, len(self.table), *out.shape[1:], np.ascontiguousarray(counts), out)
+        call("pyramid_canvas", self.table, len(self.table), *out.shape[1:], np.ascontiguousarray(counts), out)
         return out
 
-    def level(self, atlas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-        """Return the coarsest level of an atlas whose sides are this long at least, or else the finest, uint8
+    def level(self, canvas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
+        """Return the coarsest level of an canvas whose sides are this long at least, or else the finest, uint8
         [2, rows, columns].
         """
         long = [one for one in self.levels if min(one.height, one.width) >= side]
         one = (long or self.levels[:1])[-1]
-        return atlas[:, one.top : one.top + one.height, one.left : one.left + one.width]
+        return canvas[:, one.top : one.top + one.height, one.left : one.left + one.width]
 
     def boxes(self, first: float, apart: int, rows: int, columns: int) -> NDArray[np.float64]:
-        """Return the boxes [rows * columns, 4] (left, top, width, height) of what is read at each place of the atlas,
-        in the sensor's pixels; zeros where a place is in no level. `first`, `apart`: cells from the atlas's corner to
+        """Return the boxes [rows * columns, 4] (left, top, width, height) of what is read at each place of the canvas,
+        in the sensor's pixels; zeros where a place is in no level. `first`, `apart`: cells from the canvas's corner to
         the middle of the first place, and from one place to the next.
         """
         y, x = (
@@ -103,7 +106,7 @@ class Pyramid:
         return found
 
 
-class Held:
+class AdaptiveAccumulation:
     """Cells that stay lit until enough cells around them are: what hardly moves is drawn over many bins, what moves in
     one. As windows of as many events, not of as much time, but for each part of the view. `shape`: (..., height,
     width) of the bins, height and width multiples of ALIGNED.
@@ -116,25 +119,25 @@ class Held:
     def clear(self) -> None:
         """Hold nothing."""
         self._bin = 0
-        self._lit[:] = -HOLDS  # the bin in which a cell was lit last
+        self._lit[:] = -MAX_BINS  # the bin in which a cell was lit last
 
     def push(self, x: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return what a bin shows, uint8 [..., 2, height, width], with what is held of those before. A tile shows the
-        fewest of the last bins in which ENOUGH cells of it and the tiles around it were lit, HOLDS at most.
+        fewest of the last bins in which MIN_LIT_CELLS cells of it and the tiles around it were lit, MAX_BINS at most.
         """
         self._bin += 1
         lit = self._lit
         lit[x.reshape(lit.shape) > 0] = self._bin
         tiles = (*lit.shape[:-5], lit.shape[-4], lit.shape[-2])
-        shown = np.nonzero(lit > self._bin - HOLDS)
+        shown = np.nonzero(lit > self._bin - MAX_BINS)
         ages = self._bin - lit[shown]
         tile = np.ravel_multi_index((*shown[:-5], shown[-4], shown[-2]), tiles)
-        counts = np.bincount(tile * HOLDS + ages, minlength=math.prod(tiles) * HOLDS).reshape(*tiles, HOLDS)
+        counts = np.bincount(tile * MAX_BINS + ages, minlength=math.prod(tiles) * MAX_BINS).reshape(*tiles, MAX_BINS)
         for axis in (-3, -2):
             edge = [(0, 0)] * counts.ndim
             edge[axis] = (1, 1)
             counts = sliding_window_view(np.pad(counts, edge), 3, axis).sum(-1)
-        oldest = (counts.cumsum(-1) < ENOUGH).sum(-1)
+        oldest = (counts.cumsum(-1) < MIN_LIT_CELLS).sum(-1)
         out = np.zeros(lit.shape, np.uint8)
         out[shown] = ages <= oldest.ravel()[tile]
         return out.reshape(x.shape)
@@ -153,7 +156,7 @@ def too_long(sensor: SensorSize) -> bool:
 
 @lru_cache(64)
 def pyramid_of(sensor: SensorSize) -> Pyramid:
-    """Return the pyramid of a sensor's view; sensors of like shape share the size of an atlas."""
+    """Return the pyramid of a sensor's view; sensors of like shape share the size of an canvas."""
     longest = max(sensor.width, sensor.height)
     factor, sizes = max(1.0, longest / FINEST), list[tuple[int, int, float]]()
     while longest / factor >= COARSEST or not sizes:

@@ -1,9 +1,9 @@
 """Checkpoints: a folder with `model.safetensors` and `config.json`. Loading executes nothing in it.
 
 `config.json` holds the network's shape, the event contract (what the network must be fed), the labels, how it was
-trained and what was measured. The weights' file also holds the calibration of `known` (models/novelty), as tensors
-whose names begin with "known.", unless it was never calibrated. Loading checks every field and every tensor and refuses
-unknown ones; `sha256` in `config.json` must be the hash of the weights' file.
+trained and what was measured. The weights' file also holds the calibration of `in_distribution` (models/novelty), as
+tensors whose names begin with "known.", unless it was never calibrated. Loading checks every field and every tensor and
+refuses unknown ones; `sha256` in `config.json` must be the hash of the weights' file.
 """
 
 import hashlib
@@ -180,10 +180,12 @@ def _known_of(tensors: dict[str, Tensor], contract: Contract) -> NoveltyDetector
         for bin_us, lines in known.bins.items():
             lengths += [(contract.at(bin_us / 1000).horizon, len(lines.kept))]
     except ValueError as error:
-        raise CheckpointError(f"{WEIGHTS}: what `known` is judged by: {error}") from None
+        raise CheckpointError(f"{WEIGHTS}: what `in_distribution` is judged by: {error}") from None
     for horizon, longest in lengths:
         if longest != horizon:
-            raise CheckpointError(f"{WEIGHTS}: `known` is for windows of {longest} steps, the read-out has {horizon}")
+            raise CheckpointError(
+                f"{WEIGHTS}: `in_distribution` is for windows of {longest} steps, the read-out has {horizon}"
+            )
     return known
 
 
@@ -258,8 +260,8 @@ def load(folder: Path | str) -> tuple[nn.Module, Card]:
         raise CheckpointError(f"the network cannot be made: {str(error).splitlines()[0][:200]}") from None
     known, conformal = _known_of(tensors, card.contract), _conformal_of(tensors, len(card.labels))
     _check_weights(tensors, network.state_dict())
-    if card.contract.finds and not getattr(network, "reach", 0):
-        raise CheckpointError(f"{CONFIG}: this network reads no places, so it finds nothing in a view")
+    if card.contract.task == "detection" and not getattr(network, "reach", 0):
+        raise CheckpointError(f"{CONFIG}: this network has no output cells, so it detects nothing in a full frame")
     network.load_state_dict(tensors)
     _check_labels(card, config.classes)
     return network.eval(), replace(card, novelty=known, conformal=conformal)

@@ -34,8 +34,10 @@ class Contract:
     # classes are motions, and a still image has none
     frame: Literal["sensor", "object"] = "sensor"  # events: the whole sensor, or aligned to the object (encoders/roi)
     filter_us: int = 0  # events: correlation time of the background-activity filter; 0: no filter
-    window: Literal["", "drawing"] = ""  # "drawing": of sparse strokes, so that little noise is filtered already
-    finds: bool = False  # events: things are found all over a view of 64 pixels or more (models/classifier/finder.py)
+    task: Literal["classification", "detection"] = (
+        "classification"  # "detection", events: objects are detected in a full
+    )
+    # frame of 64 pixels or more (models/classifier/tracker.py)
     readout: int = 0  # the answer is the mean of the logits over this many last steps; 0: over the last T
     shortest_bin_us: int = 0  # events: shortest bin at which the same weights run; 0: only at bin_us
     input_us: int = 0  # events: an input shows the events of this time, whatever the bin; 0: those of its bin
@@ -55,9 +57,11 @@ class Contract:
         finite = all(math.isfinite(m) and 0 < s < math.inf for m, s in zip(self.mean, self.std))
         if len(self.mean) != len(self.std) or len(self.mean) not in (0, self.channels) or not finite:
             raise ValueError("mean and std need one entry a channel, all finite, std positive")
+        if self.task not in ("classification", "detection") or (self.task == "detection" and self.kind != "events"):
+            raise ValueError("task must be 'classification', or 'detection' of events")
         if self.frame not in ("sensor", "object") or (self.frame == "object" and self.kind != "events"):
             raise ValueError("frame must be 'sensor', or 'object' of events")
-        if self.pooled and (self.kind != "events" or self.frame == "object" or self.window):
+        if self.pooled and (self.kind != "events" or self.frame == "object"):
             raise ValueError("pooled is for events of a whole sensor")
         if not 0 <= self.filter_us <= 1_000_000:
             raise ValueError("filter_us must lie between 0 and 1000000")

@@ -28,7 +28,7 @@ class Input(NamedTuple):
     end_us: int
     n_events: int
     reset: bool  # whether to start from zero state
-    pyramid: Pyramid | None = None  # of which x is the atlas; None: x shows one thing
+    pyramid: Pyramid | None = None  # of which x is the canvas; None: x shows one thing
 
     def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
         """Return x as an input of this shape [C, H, W] to a network that reads one thing: of a view, all of it."""
@@ -47,23 +47,25 @@ class Step(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     fired: Tensor  # uint8 [N, F], a bit for each neuron (metering.py, packed); F = 0 unless probed
-    rates: Tensor  # float32 [N, S], firing rates for judging `known` (models/novelty/rates.py); S = 0 without it
+    rates: (
+        Tensor  # float32 [N, S], firing rates for judging `in_distribution` (models/novelty/rates.py); S = 0 without it
+    )
 
 
 @dataclass(frozen=True)
-class Readout:
-    """The running mean of each step's values (logits, and what `known` is judged by) over the last `steps` steps, so
-    that a stream forgets what came before. Immutable.
+class SlidingMean:
+    """The running mean of each step's values (logits, and what `in_distribution` is judged by) over the last `steps`
+    steps, so that a stream forgets what came before. Immutable.
     """
 
     steps: int
     recent: NDArray[np.float64] | None = None  # [n, V], n <= steps, the newest last; None before the first step
     seen: int = 0
 
-    def push(self, values: np.ndarray) -> "Readout":
+    def push(self, values: np.ndarray) -> "SlidingMean":
         """Return the read-out after k more steps, values [k, V]."""
         recent = values if self.recent is None else np.concatenate([self.recent, values])
-        return Readout(self.steps, recent[-self.steps :].astype(np.float64), self.seen + len(values))
+        return SlidingMean(self.steps, recent[-self.steps :].astype(np.float64), self.seen + len(values))
 
     @cached_property
     def mean(self) -> np.ndarray | None:
@@ -71,14 +73,14 @@ class Readout:
         return None if self.recent is None else self.recent.mean(0)
 
 
-class Object(NamedTuple):
+class Detection(NamedTuple):
     """A thing found in a stream."""
 
     id: int  # constant while the thing is followed
     box: tuple[float, float, float, float]  # left, top, width and height, in the frame's or the sensor's pixels
     label: str  # a class; the stable label of the thing
     confidence: float  # probability of the class
-    known: float | None
+    in_distribution: float | None
     commitment: Commitment | None
 
     def fields(self) -> dict[str, Any]:
@@ -93,18 +95,21 @@ class Prediction:
     step: int  # 1, 2, ... since the last reset
     start_us: int
     end_us: int
-    label: str  # the best class; "unknown" where known < 0.5, "nothing" where too few events came; of a whole
-    # recording, by models/classifier/verdict.py
-    index: int  # of the best class, whatever the label
+    label: str  # what is shown: a class, "unknown" (out of distribution) or "nothing" (too few events); "" before there
+    # is evidence. Of a step, by `StableLabel`; of a whole recording, by models/classifier/verdict.py
+    top1: str  # the class with the highest probability in this step, whatever the label
+    index: int  # of `top1` among the classes
     probabilities: tuple[float, ...]  # of the classes, given that the input shows one of them
-    known: float | None = None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
+    in_distribution: float | None = (
+        None  # in [0, 1]: how familiar the input is (models/novelty); None: the model cannot tell
+    )
     commitment: Commitment | None = None  # to what is seen now; None: not calibrated at this bin
     n_events: int  # events in this step's bin
     spikes: int  # of all neurons in this step
     synops: int
     logits: tuple[float, ...]  # of this step alone
     latency_ms: float  # time the step took to compute
-    objects: tuple[Object, ...] | None = None  # in reading order; None unless the stream looks for several objects
+    objects: tuple[Detection, ...] | None = None  # in reading order; None unless the stream looks for several objects
 
     @property
     def confidence(self) -> float:
@@ -118,7 +123,7 @@ class Prediction:
         """
         fields = {**vars(self), "confidence": self.confidence}
         fields["probabilities"] = tuple(map(rounded, self.probabilities))
-        for name in ("confidence", "known"):
+        for name in ("confidence", "in_distribution"):
             fields[name] = fields[name] and rounded(fields[name])
         fields["commitment"] = self.commitment and self.commitment.fields()
         for name in ["latency_ms", "objects"] if logits else ["latency_ms", "objects", "logits"]:
@@ -167,7 +172,7 @@ class StableLabel:
         if judged.nothing:
             share[-1] = 1.0
         else:
-            share[:classes], share[classes] = judged.known * judged.probabilities, 1 - judged.known
+            share[:classes], share[classes] = judged.in_distribution * judged.probabilities, 1 - judged.in_distribution
         none = self.index is None or self.index > classes  # after "nothing" as after none: any input beats that
         second, most = np.partition(share, -2)[-2:]
         rival = np.where(share == most, second, most) if none else share[self.index]
@@ -221,7 +226,7 @@ class Answer(NamedTuple):
     """A prediction, and what a viewer shows beside it."""
 
     prediction: Prediction
-    steady: str  # the label to show (StableLabel)
+    step_label: str  # of this step alone, which may flicker: a class, "unknown" or "nothing"
     layer_spikes: list[int]
     reset: bool
     total_spikes: int  # since the last reset
@@ -234,10 +239,10 @@ class ConformalRule(NamedTuple):
     trials: Trials
     error_rate: float  # in (0, 1): share of the things of each class that may be committed to wrongly
     window: int  # steps after which the alarm gets the familiarity
-    line: float | None = None  # level above which the alarm is raised; None: there is no alarm
+    threshold: float | None = None  # level above which the alarm is raised; None: there is no alarm
 
 
-class Track:
+class StreamReadout:
     """The read-out of one stream: takes outcomes of the network and returns answers."""
 
     def __init__(
@@ -248,13 +253,13 @@ class Track:
         rule: ConformalRule | None = None,
     ) -> None:
         self.labels, self.novelty = labels, novelty
-        self.readout = Readout(horizon)  # of logits, rates (with a novelty detector), active inputs
+        self.readout = SlidingMean(horizon)  # of logits, rates (with a novelty detector), active inputs
         self.width = len(labels) + (0 if novelty is None else novelty.width) + 1
-        self.steady = StableLabel(max(horizon, LEAST_INERTIA))
+        self.stable = StableLabel(max(horizon, LEAST_INERTIA))
         self.rule, self.alarm = rule, Alarm()
         self.held: Commitment | None = None  # of the last step
         # the line of the alarm; None: it does not run
-        self.line = rule.line if rule is not None and novelty is not None and rule.trials.known.size else None
+        self.threshold = rule.threshold if rule is not None and novelty is not None and rule.trials.known.size else None
         self.spikes = self.synops = 0
 
     @property
@@ -273,7 +278,7 @@ class Track:
         if not outcome.finite:
             raise SessionError("the values are too large for this model")
         if inputs[0].reset:
-            self.readout, self.steady = Readout(self.readout.steps), self.steady.restarted()
+            self.readout, self.stable = SlidingMean(self.readout.steps), self.stable.restarted()
             self.spikes, self.synops, self.held = 0, 0, None
         seen = np.array([[np.count_nonzero(given.x)] for given in inputs], np.float32)
         rates = () if self.novelty is None else (outcome.rates,)
@@ -281,10 +286,10 @@ class Track:
         k, window = len(inputs), len(inputs) if self.rule is None else self.rule.window
         for begin, end in pairwise((0, *range(window - self.readout.seen % window, k, window), k)):
             self.readout = self.readout.push(values[begin:end])
-            if self.rule is None or self.line is None or self.readout.seen % window:
+            if self.rule is None or self.threshold is None or self.readout.seen % window:
                 continue
             if not (judged := self.judge()).nothing:
-                self.alarm = self.alarm.push(self.rule.trials.familiarity(judged.known), self.line)
+                self.alarm = self.alarm.push(self.rule.trials.familiarity(judged.in_distribution), self.threshold)
         self.spikes += sum(outcome.layer_spikes)
         self.synops += outcome.synops
 
@@ -295,7 +300,7 @@ class Track:
         if self.rule is None:
             return None
         found = self.rule.trials.commitment(logits, self.labels, self.rule.error_rate)
-        found = found._replace(shifted=None if self.line is None else self.alarm.on)
+        found = found._replace(shifted=None if self.threshold is None else self.alarm.on)
         if found.label is None or found.shifted or label not in self.labels:
             return found.withdrawn()
         before = self.held if self.held is not None and self.held.label == found.label else None
@@ -312,19 +317,20 @@ class Track:
     def answer(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Return the answer after the steps added last, whose inputs are `inputs`."""
         judged = self.judge()
-        self.steady = self.steady.push(judged)
+        self.stable = self.stable.push(judged)
         index = int(judged.probabilities.argmax())
-        label = NOTHING if judged.nothing else UNKNOWN if judged.known < KEPT else self.labels[index]
+        label = NOTHING if judged.nothing else UNKNOWN if judged.in_distribution < KEPT else self.labels[index]
         logits = tuple(outcome.logits[-1].tolist())
         self.held = self.commitment(label, logits, inputs[-1].end_us)
         prediction = Prediction(
             step=self.readout.seen,
             start_us=inputs[0].start_us,
             end_us=inputs[-1].end_us,
-            label=label,
+            label=self.stable.label(self.labels),
+            top1=self.labels[index],
             index=index,
             probabilities=tuple(judged.probabilities.tolist()),
-            known=None if self.novelty is None else judged.known,
+            in_distribution=None if self.novelty is None else judged.in_distribution,
             n_events=sum(given.n_events for given in inputs),
             spikes=sum(outcome.layer_spikes),
             synops=outcome.synops,
@@ -332,8 +338,7 @@ class Track:
             latency_ms=outcome.step_ms,
             commitment=self.held,
         )
-        shown = self.steady.label(self.labels)
-        return Answer(prediction, shown, outcome.layer_spikes, inputs[-1].reset, self.spikes, self.synops)
+        return Answer(prediction, label, outcome.layer_spikes, inputs[-1].reset, self.spikes, self.synops)
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Add k steps and return the answer after the last of them."""

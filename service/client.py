@@ -118,7 +118,7 @@ class ClientError(Exception):
 
 
 @dataclass(frozen=True)
-class Inside:
+class Activity:
     """Activity inside the network during one step, for a stream opened with `probe`."""
 
     input: NDArray[np.uint8]  # [H W]
@@ -126,18 +126,17 @@ class Inside:
     membranes: NDArray[np.float32] | None  # [C] membrane potentials at the probed place
 
 
-class Prediction(StepBody):
+class StreamPrediction(StepBody):
     """The prediction after one step of a stream; `docs/service/http.md` describes the fields."""
 
     model_config = ConfigDict(arbitrary_types_allowed=True)
 
     seq: int
     t: float
-    steady: str
     layer_spikes: list[int]
     total_spikes: int
     total_synops: int
-    inside: Inside | None = None  # only if the stream was opened with `probe`
+    inside: Activity | None = None  # only if the stream was opened with `probe`
     queue_ms: float
     step_ms: float
     dropped: int
@@ -165,7 +164,7 @@ class Bad:
 
 
 @dataclass(frozen=True)
-class Picture:
+class EventPicture:
     """A subsample of a message's events, for display: x, y and polarity (`on`)."""
 
     seq: int
@@ -185,9 +184,9 @@ class Ready:
     labels: list[str]
 
 
-Message = Prediction | Ack | Bad | Picture | TeachingBody | Ready
-KINDS: dict[str, type[Prediction | Ack | Bad | TeachingBody | Ready]] = {
-    "prediction": Prediction, "ack": Ack, "error": Bad, "lesson": TeachingBody, "ready": Ready,
+Message = StreamPrediction | Ack | Bad | EventPicture | TeachingBody | Ready
+KINDS: dict[str, type[StreamPrediction | Ack | Bad | TeachingBody | Ready]] = {
+    "prediction": StreamPrediction, "ack": Ack, "error": Bad, "teaching": TeachingBody, "ready": Ready,
 }  # fmt: skip
 
 
@@ -248,7 +247,7 @@ class Client:
         return PredictBody.model_validate_json(body)
 
     def teach(self, features: str | None = None) -> RemoteTeaching:
-        """Begin a teaching session; pass its `id` to `stream(lesson=...)`."""
+        """Begin a teaching session; pass its `id` to `stream(teaching=...)`."""
         return RemoteTeaching(self._ask, features)
 
     def stream(self, **hello: Any) -> "Stream":
@@ -424,11 +423,13 @@ def closed(error: ConnectionClosed) -> ClientError:
 
 
 def parse(data: str | bytes) -> Message:
-    """Parse a message of the service: JSON text, or the bytes of a Picture. Raises ClientError for an unknown type."""
+    """Parse a message of the service: JSON text, or the bytes of a EventPicture. Raises ClientError for an unknown
+    type.
+    """
     if isinstance(data, bytes):
         seq, step, n, width, height = PICTURE.unpack_from(data)
         pairs = np.frombuffer(data, "<u2", 2 * n, PICTURE.size).reshape(n, 2)
-        return Picture(
+        return EventPicture(
             seq, step, width, height, pairs[:, 0], (pairs[:, 1] & 0x7FFF).astype(np.uint16), pairs[:, 1] >= 0x8000
         )
     body: dict[str, Any] = json.loads(data)
@@ -437,7 +438,7 @@ def parse(data: str | bytes) -> Message:
         if (inside := body.get("inside")) is not None:
             shown, fired = (np.frombuffer(base64.b64decode(inside[name]), np.uint8) for name in ("input", "fired"))
             membranes = inside["membranes"]
-            body["inside"] = Inside(shown, fired, None if membranes is None else np.array(membranes, np.float32))
+            body["inside"] = Activity(shown, fired, None if membranes is None else np.array(membranes, np.float32))
     elif kind == "ready":
         body = {name: body[name] for name in ("model", "labels")}
     if kind not in KINDS:

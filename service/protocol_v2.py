@@ -22,7 +22,7 @@ from spikesight.service.http.bodies import Body, PredictBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model, UnknownModel
+from spikesight.service.scheduler.registry import ServedModel, UnknownModel
 from spikesight.service.upload.predict import Options, predict
 
 VERSION = "1"
@@ -187,7 +187,7 @@ def router(runtime: Runtime) -> APIRouter:
     return routes
 
 
-def model_of(runtime: Runtime, name: str) -> Model:
+def model_of(runtime: Runtime, name: str) -> ServedModel:
     """Return a listed model. Raises UnknownModel."""
     found = next((model for model in runtime.registry.all() if model.name == name), None)
     if found is None:
@@ -203,7 +203,7 @@ def described(classifier: Classifier) -> MetadataBody:
         wide = [len(classifier.labels)] if datatype == "FP32" else []
         outputs += [TensorBody(name=name, datatype=datatype, shape=[-1, *wide]) for name in names]
     if classifier.novelty is not None:
-        outputs.append(TensorBody(name="known", datatype="FP32", shape=[-1]))
+        outputs.append(TensorBody(name="in_distribution", datatype="FP32", shape=[-1]))
     given = TensorBody(name="sample", datatype="BYTES", shape=[-1])
     return MetadataBody(
         name=classifier.name, versions=[VERSION], platform="spikesight", inputs=[given], outputs=outputs

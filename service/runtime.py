@@ -15,15 +15,15 @@ from spikesight.encoders.recordings.files import formats
 from spikesight.models.classifier import Classifier
 from spikesight.models.native.memory import keep_membranes
 from spikesight.models.native.threads import threads, use_threads
-from spikesight.service.http.door import Door
+from spikesight.service.http.connections import ConnectionLimiter
 from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.http.shares import FairQueue, Quota, share
 from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.processes import CALLS, Processes
-from spikesight.service.scheduler.registry import Model, Registry
+from spikesight.service.scheduler.processes import CALLS, DecoderProcesses
+from spikesight.service.scheduler.registry import Registry, ServedModel
 from spikesight.service.settings import Settings
 from spikesight.version import __version__
 
@@ -42,12 +42,12 @@ class Runtime:
         self.decoder = ThreadPoolExecutor(1, "decode")  # short work that would block the event loop, in order
         self.heavy = ThreadPoolExecutor(1, "heavy")  # work that may take a second: `decoder` never waits for it
         self.decoder_queue = FairQueue(CALLS, max(1, CALLS // 2))
-        self.processes = Processes()
+        self.processes = DecoderProcesses()
         self.held = Counter[str]()  # places in the models' queues, by model and client
         self.draining = False
         self._loaded = False
         self.turn = asyncio.Lock()  # held by the stream that works in the event loop: they take turns
-        self.door = Door(settings)
+        self.connections = ConnectionLimiter(settings)
         self.streams = Quota(settings.max_sessions, share(settings.max_sessions, 3 / 4))
         self.version = __version__
         self._classifiers = classifiers
@@ -109,7 +109,7 @@ class Runtime:
         return time.monotonic() + self.settings.deadline_s
 
     @contextmanager
-    def admitted(self, model: Model, n: int = 1, client: str = "") -> Iterator[None]:
+    def admitted(self, model: ServedModel, n: int = 1, client: str = "") -> Iterator[None]:
         """Occupy n places in a model's request queue while the `with` block runs; one address gets three quarters.
 
         Raises Overloaded.

@@ -42,7 +42,7 @@ class Settings(BaseSettings):
         default=None, gt=0, le=1000, description="a step's length of the cameras' streams; without, the model's own"
     )
     sinks: tuple[str, ...] = Field(default=(), description="where the cameras' predictions are sent")
-    sinks_every_step: bool = Field(default=False, description="send every step, not only changes of the steady label")
+    sinks_every_step: bool = Field(default=False, description="send every step, not only changes of the label")
     save_to: Path | None = Field(
         default=None, description="folder that taught models are saved to and served from; without, none can be saved"
     )
@@ -77,12 +77,12 @@ class Settings(BaseSettings):
     )
     max_pending: ClassVar[int] = 64  # steps that wait of one stream: 2 s at 30 ms, older ones interest nobody
     max_unread: ClassVar[int] = 8 * MIB  # bytes of answers left unread by one stream: some seconds with pictures
-    max_lessons: ClassVar[int] = 16  # teaching sessions, at most 240 MB with all their examples
-    max_lessons_per_client: ClassVar[int] = 4
+    max_teaching_sessions: ClassVar[int] = 16  # teaching sessions, at most 240 MB with all their examples
+    max_teaching_per_client: ClassVar[int] = 4
     max_examples: ClassVar[int] = 500  # of one teaching session, about 30 kB each
     hello_s: ClassVar[float] = 5  # until a stream has said hello: several round trips of the slowest network
     idle_s: ClassVar[float] = 60  # of silence until a stream is closed, longer than any proxy's pings
-    lesson_idle_s: ClassVar[float] = 1800  # until an unused teaching session is forgotten: a person's break
+    teaching_idle_s: ClassVar[float] = 1800  # until an unused teaching session is forgotten: a person's break
     grace_s: ClassVar[float] = 0.5  # between "not ready" and closing the port: balancers that ask twice a second see it
     drain_s: ClassVar[float] = 10  # for running requests at shutdown: no request takes longer than the deadline
 

@@ -145,7 +145,7 @@ def _answers(
         if opened.sensor is not None and not session.takes_events:
             raise ValueError("this model takes images, not events")
         yield None
-        stepper = Stepper(classifier, session.track)
+        stepper = Stepper(classifier, session.readout)
         for chunk in opened.chunks:
             for given in inputs_of(session, chunk):
                 yield stepper.step(given).prediction

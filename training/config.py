@@ -60,9 +60,6 @@ class TrainConfig:
         Literal["none", "object"],
         "recordings: object centres and scales what moves; unset: so in long recordings of your own, else none",
     ] = UNSET
-    window: Annotated[Literal["drawing"], "live: drawing tracks a window around what is drawn; unset: all is seen"] = (
-        UNSET
-    )
     network: Annotated[
         str, Section("network"), "a name from `spikesight models`; unset: that of --init-from, else event-medium"
     ] = UNSET
@@ -135,5 +132,5 @@ class TrainConfig:
             values = {name: getattr(self, name) for name in names.split()}
             if wrong := [name for name, value in values.items() if value is not None and not holds(value)]:
                 raise ValueError(f"{wrong[0]} must {rule}")
-        if self.crop == "object" and (self.window or self.encoding not in (None, "binary")):
-            raise ValueError("--crop object is for binary recordings, without --window")
+        if self.crop == "object" and self.encoding not in (None, "binary"):
+            raise ValueError("--crop object is for binary recordings")

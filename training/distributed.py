@@ -24,7 +24,7 @@ def choose_device(name: str) -> torch.device:
     return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
 
 
-class Processes:
+class ProcessGroup:
     """The processes of a run, and what they do together: one alone, unless torchrun started several.
 
     In several, tensors travel by NCCL between GPUs and by Gloo between CPUs.
@@ -78,11 +78,11 @@ class Processes:
             dist.destroy_process_group()
 
 
-def join_processes(config: TrainConfig, device: torch.device) -> Processes:
+def join_processes(config: TrainConfig, device: torch.device) -> ProcessGroup:
     """Return the processes of this run: this one, unless torchrun started several. Raises ValueError."""
     world = int(os.environ.get("WORLD_SIZE", "1"))
     if world == 1:
-        return Processes(device)
+        return ProcessGroup(device)
     batch = config.batch_size or 16  # a batch size chosen from the data is a multiple of 16
     if batch % world:
         raise ValueError(f"--batch-size {batch} must be a multiple of the {world} processes")
@@ -90,7 +90,7 @@ def join_processes(config: TrainConfig, device: torch.device) -> Processes:
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
     dist.init_process_group("nccl" if device.type == "cuda" else "gloo", timeout=PATIENCE)
-    return Processes(device, dist.get_rank(), world)
+    return ProcessGroup(device, dist.get_rank(), world)
 
 
 class SyncNorm(nn.BatchNorm2d):

@@ -9,8 +9,8 @@ if TYPE_CHECKING:
     from spikesight.models.contract import Card
     from spikesight.training.config import TrainConfig
 
-DESCRIPTION = """Calibrate a model: afterwards every prediction carries `known` in [0, 1], labels may be "unknown" and
-"nothing", and probabilities are those of being right.
+DESCRIPTION = """Calibrate a model: afterwards every prediction carries `in_distribution` in [0, 1],
+labels may be "unknown" and "nothing", and probabilities are those of being right.
 
   spikesight calibrate mnist-ann --root DATA
   spikesight calibrate runs/mine/model --data my_recordings --to calibrated

@@ -42,7 +42,7 @@ CALIBRATION, BATCH, TEST = 512, 64, 1000
 
 
 @dataclass(frozen=True)
-class Source:
+class ConversionSource:
     """An ANN and the input that it takes."""
 
     ann: nn.Module
@@ -98,11 +98,11 @@ def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[s
     return names
 
 
-def read_source(folder: Path, network: str | None, size: int | None = None) -> Source:
+def read_source(folder: Path, network: str | None, size: int | None = None) -> ConversionSource:
     """Read the ANN from a file of weights or a model folder. Raises CheckpointError, and ValueError for `network`."""
     if folder.is_dir():
         trained, card = load(folder)
-        return Source(as_ann(trained), name_of(folder), card.contract, card.labels, card)
+        return ConversionSource(as_ann(trained), name_of(folder), card.contract, card.labels, card)
     state = read_state(folder)
     name = network or guess_name(state)
     if ":" not in name and name not in ANNS:
@@ -111,7 +111,9 @@ def read_source(folder: Path, network: str | None, size: int | None = None) -> S
     (mean, std), side = (IMAGENET, size) if ":" in name else ((ANNS[name].mean, ANNS[name].std), ANNS[name].size)
     channels = next((t for t in state.values() if t.ndim == 4), torch.empty(0, 1)).shape[1]
     mean, std = (scale if len(scale) == channels else (fmean(scale),) * channels for scale in (mean, std))
-    return Source(ann, name, Contract("image", channels, side or 1, side or 1, 1, "direct", mean=mean, std=std))
+    return ConversionSource(
+        ann, name, Contract("image", channels, side or 1, side or 1, 1, "direct", mean=mean, std=std)
+    )
 
 
 def own_network(name: str, state: dict[str, Tensor]) -> nn.Module:
@@ -137,7 +139,7 @@ def own_network(name: str, state: dict[str, Tensor]) -> nn.Module:
     return ann.eval()
 
 
-def read_pictures(args: argparse.Namespace, source: Source) -> Given:
+def read_pictures(args: argparse.Namespace, source: ConversionSource) -> Given:
     """Read the pictures for calibration; from a labelled set also those to measure accuracy."""
     contract, count = source.contract, args.calibration
     if args.data not in IMAGES:

@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Import, compare and write the checkpoint; return the exit code."""
     card = read_config(find(args.like))[2]
-    contract = replace(card.contract, shortest_bin_us=0, readout=0, finds=False)
+    contract = replace(card.contract, shortest_bin_us=0, readout=0, task="classification")
     network, said = import_network(args.source, contract, args.dt)
     labels = read_labels(args.labels, network.config.classes, card.labels)
     for node in network.config.nodes[1:]:

@@ -14,7 +14,7 @@ def describe_shipped(folder: Path) -> dict[str, Any]:
     """Return a checkpoint's record for JSON: task, sensor, steps, size, accuracy, calibration of "unknown".
 
     `bytes` and `sha256` are of the weights' file; `accuracy` in [0, 1] on `tested` samples, None if the card has none;
-    `known`: what the calibration of "unknown" measured, None if not calibrated. Raises CheckpointError.
+    `in_distribution`: what the calibration of "unknown" measured, None if not calibrated. Raises CheckpointError.
     """
     kind, config, card = read_config(folder)
     ann = kind == "spiking-resnet" and config.neuron.kind == "relu"

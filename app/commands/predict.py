@@ -24,7 +24,7 @@ An event model sees a still image as a camera that moves in three saccades would
 readable; the others are classified all the same."""
 
 
-FIELDS = ("label", "known", "step", "spikes", "synops")
+FIELDS = ("label", "in_distribution", "step", "spikes", "synops")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -98,8 +98,8 @@ def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
     label, guess = p.label, classifier.labels[p.index]
     if label == guess:
         label += f" ({p.confidence:.1%})"
-    elif classifier.contract.window == "drawing" and (label == "nothing" or not p.n_events):
-        label += " (no drawing is in view)"  # the network got no event
+    elif classifier.contract.task == "detection" and (label == "nothing" or not p.n_events):
+        label += " (nothing is in view)"  # the network got no event
     elif label != "nothing":
         label += f" (best guess: {guess})"
     commitment = p.commitment

@@ -34,7 +34,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
     sinks = "send cameras' predictions: https://, mqtt://, file:; repeat"
     add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
-    every = "send every step, not only changes of the steady label"
+    every = "send every step, not only changes of the label"
     add("--every-step", dest="sinks_every_step", action="store_true", help=every)
     add("--max-batch", type=int, help="streams and images stepped together (8)")
     add("--max-queue", type=int, help="requests waiting or running (32)")

@@ -33,7 +33,7 @@ DRAWN = 0.25  # least difference from the ground, by the largest, of what is dra
 
 
 @dataclass(frozen=True)
-class Picture:
+class PictureFile:
     """A grey image uint8 [H, W], its class, and a name without suffix."""
 
     grey: NDArray[np.uint8]
@@ -90,7 +90,7 @@ def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
     write_recording(stem.with_name(stem.name + FORMATS[name].suffixes[0]), events, sensor, name)
 
 
-def pictures(folder: Path) -> Iterator[Picture]:
+def pictures(folder: Path) -> Iterator[PictureFile]:
     """Yield the images of `<class>/<image>` files."""
     taken = set[Path]()
     for path in sorted(folder.glob("*/*")):
@@ -102,7 +102,7 @@ def pictures(folder: Path) -> Iterator[Picture]:
             name = path.name if path.with_suffix("") in taken else path.stem  # 1.jpg may lie beside 1.png
             taken.add(path.with_suffix(""))
             grey = np.asarray(cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY), np.uint8)
-            yield Picture(framed(grey), path.parent.name, name, light_on_dark(grey))
+            yield PictureFile(framed(grey), path.parent.name, name, light_on_dark(grey))
 
 
 def framed(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:

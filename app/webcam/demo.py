@@ -18,13 +18,13 @@ import numpy as np
 
 from spikesight.app.webcam.overlay import Surface, draw, framed, paint
 from spikesight.encoders.sources import samples
-from spikesight.encoders.sources.chunks import Chunk, Source, open_source
+from spikesight.encoders.sources.chunks import Chunk, OpenedSource, open_source
 from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
-from spikesight.models.classifier.finder import MOST
 from spikesight.models.classifier.session import Session, inputs_of
+from spikesight.models.classifier.tracker import MAX_DETECTIONS
 from spikesight.models.shipped import find, shipped
-from spikesight.models.steps import Answer, Object, Prediction
+from spikesight.models.steps import Answer, Detection, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
 
@@ -35,7 +35,7 @@ class NoDisplay(ValueError):
     """There is no display for a window."""
 
 
-class Window:
+class DisplayWindow:
     """A window as a context manager: `show` pictures, poll `actions`."""
 
     def __init__(self, title: str) -> None:
@@ -78,7 +78,7 @@ class Window:
                 asked.extend([KEYS[key.lower()]] if key.lower() in KEYS else [])
         return asked
 
-    def __enter__(self) -> "Window":
+    def __enter__(self) -> "DisplayWindow":
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
@@ -106,7 +106,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--no-window", action="store_true", help="print a line a step instead of showing a window")
     parser.add_argument("--threshold", type=float, default=0.2, help="contrast threshold of the pixel model")
     parser.add_argument("--noise", type=float, default=0.0, metavar="HZ", help="noise events a second a pixel")
-    parser.add_argument("--raw", action="store_true", help="no noise filter and no window that follows the drawing")
+    parser.add_argument("--raw", action="store_true", help="no noise filter and no crop on the object")
     several = "follow up to N things at once, each with a box and a label of its own"
     parser.add_argument("--objects", type=int, default=0, metavar="N", help=several)
     crossing = "count objects that cross line:X1,Y1,X2,Y2 (pixels), as lines of JSON"
@@ -131,14 +131,14 @@ def run(args: argparse.Namespace) -> int:
         noise_hz=args.noise,
         raw=args.raw,
         report=report,
-        objects=args.objects or (MOST if args.count else 0),
+        objects=args.objects or (MAX_DETECTIONS if args.count else 0),
         counting=Counting.of(args.count) if args.count else None,
     )
     try:
         if args.no_window:
             run_without_window(demo, args.seconds)
         else:
-            with Window(f"Spikesight: {source.name} (r: reset membranes, q: quit)") as window:
+            with DisplayWindow(f"Spikesight: {source.name} (r: reset membranes, q: quit)") as window:
                 run_in_window(demo, window, args.seconds)
     finally:
         sinks.close()
@@ -185,7 +185,7 @@ class Counting:
             raise ValueError("--count is line:X1,Y1,X2,Y2 in pixels, of two points, not " + text)
         return cls((x1, y1), (x2, y2))
 
-    def push(self, objects: Sequence[Object], t_us: int) -> list[dict[str, Any]]:
+    def push(self, objects: Sequence[Detection], t_us: int) -> list[dict[str, Any]]:
         """Update with the objects after a step; return a JSON record of each that crossed, with the count so far."""
         records: list[dict[str, Any]] = []
         for one in objects:
@@ -231,7 +231,7 @@ class Demo:
     """One source classified by one model, with everything that the window shows."""
 
     classifier: Classifier
-    source: Source
+    source: OpenedSource
     threshold: float = 0.2
     noise_hz: float = 0.0
     raw: bool = False
@@ -245,7 +245,7 @@ class Demo:
     def __post_init__(self) -> None:
         self.session = Session(self.classifier, self.source.sensor, raw=self.raw, objects=self.objects)
         self.session.settings(self.threshold, self.noise_hz)
-        self.stepper = Stepper(self.classifier, self.session.track)
+        self.stepper = Stepper(self.classifier, self.session.readout)
         self.surface = Surface.blank(self.session.sensor)
 
     def process(self, chunk: Chunk) -> list[Prediction]:
@@ -287,13 +287,13 @@ class Demo:
             return draw(views, "", "")
         several = " ".join(one.label for one in objects) if len(objects) > 1 else ""
         below = line_of(self.answer.prediction).partition(" s ")[2].strip()
-        return draw(views, several or self.answer.steady or self.answer.prediction.label, below)
+        return draw(views, several or self.answer.prediction.label or self.answer.prediction.top1, below)
 
 
 def line_of(prediction: Prediction) -> str:
     """Return the prediction after a step as a line of text."""
     return (
-        f"{prediction.end_us / 1e6:9.3f} s  {prediction.label:>12}  {prediction.probabilities[prediction.index]:6.1%}"
+        f"{prediction.end_us / 1e6:9.3f} s  {prediction.label or '-':>12}  {prediction.confidence:6.1%}"
         f"  {prediction.n_events:7d} events  {prediction.spikes:7d} spikes  {prediction.latency_ms:6.1f} ms"
     ) + "".join(
         f"  {one.label} #{one.id} at {one.box[0] + one.box[2] / 2:.0f},{one.box[1] + one.box[3] / 2:.0f}"
@@ -311,7 +311,7 @@ def run_without_window(demo: Demo, seconds: float) -> None:
                 print(line_of(prediction))
 
 
-def run_in_window(demo: Demo, window: Window, seconds: float) -> None:
+def run_in_window(demo: Demo, window: DisplayWindow, seconds: float) -> None:
     """Run with a window, in real time: when late, pictures are skipped but never predictions."""
     begin = time.perf_counter()
     for chunk in demo.source.chunks:

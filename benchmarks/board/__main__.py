@@ -34,7 +34,7 @@ from spikesight.training.data.images import Pictures, load_images
 from spikesight.training.run.assessment import assess, auroc
 from spikesight.training.run.baselines import predictions
 from spikesight.training.run.conformal import evenly, held_out
-from spikesight.training.run.readings import Readings, Source, packets_of, read_recordings, read_set
+from spikesight.training.run.readings import LabelledItem, Readings, packets_of, read_recordings, read_set
 from spikesight.training.step.batches import evaluation_input
 from spikesight.training.teach.teach import teach
 
@@ -75,7 +75,7 @@ def split_of(*readings: Readings) -> str:
     return digest("".join(names).encode())
 
 
-def costs_of(classifier: Classifier, asked: Sequence[Source]) -> dict[str, Any]:
+def costs_of(classifier: Classifier, asked: Sequence[LabelledItem]) -> dict[str, Any]:
     """Measure operations, bytes of weights and the time of a step of one stream, on recordings of all classes."""
     contract, inputs = classifier.contract, []
     for source in evenly(asked, METERED):  # which are in the order of their classes
@@ -102,10 +102,13 @@ def out_of_distribution(classifier: Classifier, asked: Readings, root: Path) -> 
     images = load_images("mnist", root).train
     digits, random = Digits(images.pixels[:200, 0], images.labels[:200]), np.random.default_rng(FIRST_SEED)
     drawn = [of(digits, random) for of in HELD_OUT.values() for _ in range(NEAR)]
-    near = [classifier.predict(classifier.image_inputs(picture, seed=n))[-1].known for n, picture in enumerate(drawn)]
+    near = [
+        classifier.predict(classifier.image_inputs(picture, seed=n))[-1].in_distribution
+        for n, picture in enumerate(drawn)
+    ]
     moving = (motion_recording(motion, SENSOR, seed=FIRST_SEED + n) for n in range(5) for motion in MOTIONS)
-    far = [classifier.predict_events(events, SENSOR)[-1].known for events in moving]
-    own = np.array([answer.known for answer in asked.answers], float)
+    far = [classifier.predict_events(events, SENSOR)[-1].in_distribution for events in moving]
+    own = np.array([answer.in_distribution for answer in asked.answers], float)
     return {"near_auroc": auroc(own, np.array(near)), "far_auroc": auroc(own, np.array(far))}
 
 
@@ -113,7 +116,9 @@ def nmnist(args: argparse.Namespace) -> Rows:
     """The 100 real test recordings: the shipped model, and kernel machines trained on Train (not the reserved part)."""
     classifier = Classifier.load(find("nmnist")).at(args.bin_ms)
     lists = [recordings.listed(part) for part in ("Train", "Test")]
-    learnt, asked = ([Source(i, recordings.LABELS[i.label]) for i in recordings.items(args.root, one)] for one in lists)
+    learnt, asked = (
+        [LabelledItem(i, recordings.LABELS[i.label]) for i in recordings.items(args.root, one)] for one in lists
+    )
     meter, split = Joules(), recordings.hash_of(lists[1])
     found, windows = read_recordings(classifier, asked), read_windows(classifier, asked)
     measured = {**meter.microjoules(len(found.truth)), **decisions(classifier, found), **costs_of(classifier, asked)}
@@ -143,7 +148,7 @@ def parts(args: argparse.Namespace) -> Rows:
                     (Path(folder) / "data" / str(item.label) / item.path.name).symlink_to(item.path.resolve())
                 teach(Path(folder) / "data", Path(folder) / "head", features="motions", seed=one.seed, window_ms=310)
                 classifier = Classifier.load(Path(folder) / "head")
-                sources = [Source(item, str(item.label)) for item in one.asked]
+                sources = [LabelledItem(item, str(item.label)) for item in one.asked]
                 found = read_windows(classifier, sources)
             right = np.zeros(len(one.asked), bool)  # a recording is one window; one without events counts as wrong
             right[found.recording] = found.chosen == found.truth

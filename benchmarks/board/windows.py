@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.training.data.own import SPARSE
 from spikesight.training.run.baselines import log_counts
-from spikesight.training.run.readings import Source, packets_of
+from spikesight.training.run.readings import LabelledItem, packets_of
 
 READS = "reads.jsonl"  # in the data folder: one line for each time that a test split is read
 
@@ -32,7 +32,7 @@ class Windows(NamedTuple):
     recordings: int  # R; one whose windows hold hardly any events has none
 
 
-def read_windows(classifier: Classifier, sources: Sequence[Source]) -> Windows:
+def read_windows(classifier: Classifier, sources: Sequence[LabelledItem]) -> Windows:
     """Run a model on every recording, window by window, with its state going on."""
     contract, rows = classifier.contract, list[tuple[int, int, int, int, NDArray[np.float32]]]()
     place = {label: n for n, label in enumerate(classifier.labels)}

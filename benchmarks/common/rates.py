@@ -9,7 +9,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.networks.resnet import Block, SewBlock, SpikingResNet
+from spikesight.models.networks.resnet import ResidualBlock, SewBlock, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 
@@ -24,7 +24,7 @@ def norms_before(network: SpikingResNet) -> dict[int, nn.BatchNorm2d]:
         if neuron is not None and isinstance(conv_bn, nn.Sequential):
             found[id(neuron)] = cast(nn.BatchNorm2d, conv_bn[1])
 
-    blocks = cast(list[Block], list(network.blocks))
+    blocks = cast(list[ResidualBlock], list(network.blocks))
     membrane = network.config.block == "ms"
     note(blocks[0].neuron1 if membrane else network.neuron, network.stem)
     for number, block in enumerate(blocks):

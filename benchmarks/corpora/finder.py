@@ -32,8 +32,8 @@ from benchmarks.corpora.digits import TEXTURE_SIDE
 from benchmarks.corpora.scenes import NONE, VIEW, Scenes
 from benchmarks.corpora.sets import DIGITS, register
 from spikesight.models.checkpoint import load, save
-from spikesight.models.classifier.finder import WINDOW
-from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.classifier.tracker import WINDOW
+from spikesight.models.networks.output_cells import CELL_WINDOW, STRIDE
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
@@ -113,7 +113,7 @@ def train(network: SpikingResNet, scenes: Scenes, steps: int, to: Path) -> dict[
     optimiser = torch.optim.AdamW(others, lr=LR, weight_decay=DECAY)
     optimiser.add_param_group({"params": leaks, "weight_decay": 0.0, "times": LEAK_LR})
     last: State | None = None
-    count = VIEW // CELL - REACH + 1
+    count = VIEW // STRIDE - CELL_WINDOW + 1
     begin, total, right, digits = time.monotonic(), 0.0, 0, 0
     made = DataLoader(Batches(scenes, steps), batch_size=None, num_workers=1, sampler=range(first, steps))
     for step, (x_seq, targets) in enumerate(tqdm(made, disable=None), first):
@@ -174,7 +174,9 @@ def learn(begun: Path, data: Data, pictures: NDArray[np.float32] | None, steps: 
     network = finding(cast(SpikingResNet, first))
     network.load_state_dict(train(network, replace(scenes, photographs=pictures), steps, to))
     recipe = {**card.training["recipe"], "learn_beta": True}
-    card = replace(card, contract=replace(card.contract, finds=True), training={**card.training, "recipe": recipe})
+    card = replace(
+        card, contract=replace(card.contract, task="detection"), training={**card.training, "recipe": recipe}
+    )
     save(to / BEST, network.eval(), replace(card, metrics={}, novelty=None, conformal=None))
 
 

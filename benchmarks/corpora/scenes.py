@@ -19,9 +19,9 @@ from torch.nn import functional as F
 from benchmarks.corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
 from benchmarks.corpora.motion import Draws, Path, paths
 from benchmarks.corpora.sensor import film
-from spikesight.encoders.pyramid import LINE, Held
-from spikesight.models.classifier.finder import WINDOW
-from spikesight.models.networks.places import CELL, FIRST, REACH
+from spikesight.encoders.pyramid import LINE, AdaptiveAccumulation
+from spikesight.models.classifier.tracker import WINDOW
+from spikesight.models.networks.output_cells import CELL_OFFSET, CELL_WINDOW, STRIDE
 
 VIEW = 64  # pixels a side
 NEAR, OFF = 4.6, 9.0  # pixels between a place's middle and a digit's, in which it shows the digit; from where not
@@ -66,11 +66,11 @@ class Scenes:
         k = self.view // VIEW
         seen, moved = pooled(fine, k, max(1, round(LINE * k))), pooled(moves, k, 1)
         if self.held:
-            hold = Held((n, 2, VIEW, VIEW))
+            hold = AdaptiveAccumulation((n, 2, VIEW, VIEW))
             seen = torch.from_numpy(np.stack([hold.push(x) for x in seen.numpy()]))
         things = [one._replace(place=one.place / k, length=one.length / k) for one in things]
         shown = targets(things, self.steps)
-        count = F.avg_pool2d(moved.float(), SPAN, CELL, divisor_override=1)[..., : shown.shape[2], : shown.shape[3]]
+        count = F.avg_pool2d(moved.float(), SPAN, STRIDE, divisor_override=1)[..., : shown.shape[2], : shown.shape[3]]
         lasts = self.steps if self.held else WINDOW
         lately = torch.stack([count[:, max(0, t - lasts + 1) : t + 1].sum(1) for t in range(self.steps)])
         shown[(shown < NONE) & (lately < VISIBLE)] = IGNORED
@@ -245,8 +245,8 @@ def pooled(cells: Tensor, k: int, least: int) -> Tensor:
 def targets(things: list[Things], steps: int) -> Tensor:
     """Return which class each place shows in each bin, int64 [T, n, P, P]: a digit, NONE or IGNORED."""
     n, k = things[0].length.shape
-    count = (VIEW // CELL) - REACH + 1
-    middles = FIRST + CELL * torch.arange(count) - VIEW / 2
+    count = (VIEW // STRIDE) - CELL_WINDOW + 1
+    middles = CELL_OFFSET + STRIDE * torch.arange(count) - VIEW / 2
     found = torch.full((steps, n, count, count), NONE)
     for number, one in enumerate(things):
         for t in range(steps):

@@ -14,7 +14,7 @@ from benchmarks.corpora.others import KINDS
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.images import IMAGES
 from spikesight.training.data.recordings import RECORDED
-from spikesight.training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, Window
+from spikesight.training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, WindowShape
 from spikesight.training.data.tonic_sets import list_named
 
 DIGITS, DIGIT_IMAGES = "digits", "digit-images"
@@ -42,7 +42,7 @@ def shown_images(names: Iterable[str]) -> frozenset[int]:
     return frozenset(int(Path(name).stem) - 1 for name in names if Path(name).stem.isdigit())
 
 
-def with_digits(data: Data, window: Window) -> Data:
+def with_digits(data: Data, window: WindowShape) -> Data:
     """Return N-MNIST's data with the corpus's samples, made in this `window`. Raises DataError for another."""
     config, contract, w = data.config, data.contract, window
     if (config.steps, config.bin_us, contract.shape) != (w.steps, w.bin_us, (2, w.height, w.width)):
@@ -54,7 +54,7 @@ def with_digits(data: Data, window: Window) -> Data:
     return replace(
         data, train=train, outliers=outliers, outlier_kinds=tuple(KINDS), made=made,
         val=data.val.concatenated(Frames(made[:], made.labels)),
-        aside=tuple(Item(Path("aside", f"{n}"), label, read=read) for n, (read, label) in enumerate(others)),
+        calibration=tuple(Item(Path("aside", f"{n}"), label, read=read) for n, (read, label) in enumerate(others)),
     )  # fmt: skip
 
 

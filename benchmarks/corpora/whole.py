@@ -98,7 +98,7 @@ def main() -> None:
         if not (to / finder.BEST).exists():
             finder.learn(begun, data, pictures, round(steps * args.part), to, args.seed + number)
         begun = to / finder.BEST
-    data = replace(run.data, contract=replace(data.contract, finds=True))
+    data = replace(run.data, contract=replace(data.contract, task="detection"))
     right = evaluate(load(begun)[0], data.val, len(data.labels), CPU, data.contract).accuracy
     write_report(begun.parents[1], data, replace(run.progress, best_val=right), CPU, None)
 

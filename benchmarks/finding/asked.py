@@ -34,7 +34,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.statistics import interval
-from spikesight.models.steps import Object
+from spikesight.models.steps import Detection
 from spikesight.training.progress import with_progress
 
 TASKS = ("sheets", "crossing", "counting", "none")
@@ -47,7 +47,7 @@ class Step(NamedTuple):
     """What a model says in a step, and what is there."""
 
     label: str
-    things: tuple[Object, ...]
+    things: tuple[Detection, ...]
     shown: list[Box]
     frame: Grey
 
@@ -67,7 +67,7 @@ class Asked:
     def watch(self, film: Film) -> Iterator[Step]:
         """Yield the steps after the first second."""
         session = Session(self.classifier, SENSOR)
-        stepper, eye = Stepper(self.classifier, session.track), Emulator(SENSOR, seed=film.seed)
+        stepper, eye = Stepper(self.classifier, session.readout), Emulator(SENSOR, seed=film.seed)
         truth = dict[int, tuple[list[Box], Grey]]()
         for t_us, grey, shown in film.frames():
             truth[t_us] = shown, grey
@@ -78,7 +78,7 @@ class Asked:
             for given in inputs:
                 answer, at = stepper.step(given), min(truth, key=lambda t: abs(t - given.end_us))
                 if given.end_us >= SETTLED_US:
-                    yield Step(answer.steady, answer.prediction.objects or (), *truth[at])
+                    yield Step(answer.prediction.label, answer.prediction.objects or (), *truth[at])
 
     def films(self, what: str) -> Iterator[tuple[int, np.random.Generator]]:
         for n in with_progress(range(self.count), f"{what}, {self.seen}"):

@@ -21,12 +21,12 @@ from benchmarks.corpora.others import Digits
 from benchmarks.corpora.scenes import NONE, Scenes, Things
 from benchmarks.real_input.near import near, print_digits
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import Held, pyramid_of
+from spikesight.encoders.pyramid import AdaptiveAccumulation, pyramid_of
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.statistics import interval
-from spikesight.models.steps import Input, Object
+from spikesight.models.steps import Detection, Input
 from spikesight.training.progress import with_progress
 
 SEED, SIDE, STEPS, SETTLED, AT_ONCE = 53_000, 128, 48, 16, 4
@@ -60,13 +60,13 @@ def truth_of(things: Sequence[Things], n: int, step: int) -> Iterator[Shown]:
         )
 
 
-def answers(classifier: Classifier, x_seq: Tensor, bin_us: int) -> list[tuple[Object, ...]]:
+def answers(classifier: Classifier, x_seq: Tensor, bin_us: int) -> list[tuple[Detection, ...]]:
     """Return what is found in each step of a scene, x_seq uint8 [T, 2, SIDE, SIDE]."""
     pyramid, inputs = pyramid_of(SensorSize(SIDE, SIDE)), list[Input]()
-    held = Held((2, pyramid.height, pyramid.width))
+    held = AdaptiveAccumulation((2, pyramid.height, pyramid.width))
     for t, x in enumerate(x_seq.numpy()):
-        atlas = held.push(pyramid.atlas(x))
-        inputs.append(Input(atlas, t * bin_us, (t + 1) * bin_us, int(x.sum()), False, pyramid=pyramid))
+        canvas = held.push(pyramid.canvas(x))
+        inputs.append(Input(canvas, t * bin_us, (t + 1) * bin_us, int(x.sum()), False, pyramid=pyramid))
     return [answer.prediction.objects or () for answer in Stepper(classifier).steps(inputs)]
 
 
@@ -126,9 +126,9 @@ def streams(classifier: Classifier, root: Path) -> None:
     for file in with_progress(files, "streaming"):
         recording = read_recording(file)
         session = Session(classifier, recording.size)
-        stepper = Stepper(classifier, session.track)
+        stepper = Stepper(classifier, session.readout)
         given = [one for part in np.array_split(recording.events, 20) for one in session.push(part)]
-        label = [stepper.step(one).steady for one in [*given, *session.flush()]][-1]
+        label = [stepper.step(one).prediction.label for one in [*given, *session.flush()]][-1]
         right, wrong = right + (label == file.parent.name), wrong + (label.isdecimal() and label != file.parent.name)
     low, high = (100 * side for side in interval(right, len(files)))
     report.row("MNIST-DVS, as streams", len(files), right, wrong, low, high)

@@ -35,7 +35,7 @@ class Watcher:
 
     def __init__(self, classifier: Classifier, seen: Seen) -> None:
         self.session = Session(classifier, SENSOR)
-        self.stepper = Stepper(classifier, self.session.track)
+        self.stepper = Stepper(classifier, self.session.readout)
         self.camera = Emulator(SENSOR) if seen == "events" else None
         self.said: list[tuple[int, str, str]] = []  # end of the step, label, truth
 
@@ -46,7 +46,7 @@ class Watcher:
         else:
             inputs = [*self.session.push(self.camera.push(grey, t_us)), *self.session.tick(t_us)]
         answers = [self.stepper.step(given) for given in inputs]
-        self.said += [(given.end_us, answer.steady, str(truth)) for given, answer in zip(inputs, answers)]
+        self.said += [(given.end_us, answer.prediction.label, str(truth)) for given, answer in zip(inputs, answers)]
 
     def verdict(self) -> Verdict:
         """Return the result; a clip without answers counts as wrong."""

@@ -1,4 +1,5 @@
-"""Out-of-distribution input: how well `known` separates it from in-distribution input, and how much of it gets a label.
+"""Out-of-distribution input: how well `in_distribution` separates it from in-distribution input, and how much of it
+gets a label.
 
 For the motion model almost every input has a right answer, even of kinds that it was not trained on: noise is `still`,
 and an object moved by N-MNIST's saccades travels on a triangle.
@@ -228,11 +229,11 @@ def calibration_floor(probabilities: np.ndarray, draws: int = 200) -> float:
 
 
 def with_answers(classifier: Classifier, things: dict[str, Things], count: int) -> dict[str, NDArray]:
-    """Add a row for each kind of input with right answers; return the scores `known` by kind."""
+    """Add a row for each kind of input with right answers; return the scores `in_distribution` by kind."""
     found: dict[str, NDArray] = {}
     for name, some in things.items():
         answers, labels = final_answers(classifier, islice(some, count))
-        found[name] = np.array([answer.known for answer in answers], float)
+        found[name] = np.array([answer.in_distribution for answer in answers], float)
         probabilities = np.array([answer.probabilities for answer in answers])
         error = calibration_error(probabilities, labels, np.ones(len(labels)))
         right = 100 * float((probabilities.argmax(1) == labels).mean())
@@ -244,7 +245,7 @@ def with_answers(classifier: Classifier, things: dict[str, Things], count: int) 
 def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     """Measure and report the tables of one model, with up to `count` samples a row."""
     if classifier.novelty is None:
-        print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
+        print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `in_distribution` needs")
         return
     begin_table(f"{classifier.name}: what it was trained on", OWN)
     owns = with_answers(classifier, in_distribution(classifier, root, seed), count)
@@ -277,13 +278,13 @@ def shown(classifier: Classifier, pictures: list[NDArray[np.uint8]], seed: int) 
 
 
 def without_answers(classifier: Classifier, others: dict[str, Things], owns: dict[str, NDArray], count: int) -> None:
-    """Add a row for each kind of out-of-distribution input, against the scores `known` of each known kind."""
+    """Add a row for each kind of out-of-distribution input, against the scores `in_distribution` of each known kind."""
     for name, things in others.items():
         answers, _ = final_answers(classifier, islice(things, count))
         if not answers:
             print(f"| {name} | | none at hand |")
             continue
-        strange = np.array([answer.known for answer in answers], float)
+        strange = np.array([answer.in_distribution for answer in answers], float)
         for own, known in owns.items():
             through = 100 * float((strange >= np.quantile(known, 0.05)).mean())
             add(name, own, len(strange), auroc(known, strange), through, 100 * float((strange >= KEPT).mean()))

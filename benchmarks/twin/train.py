@@ -24,11 +24,11 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.shipped import find
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import Data, load_data
-from spikesight.training.distributed import Processes, choose_device
+from spikesight.training.distributed import ProcessGroup, choose_device
 from spikesight.training.flags import from_mapping, read_yaml
 from spikesight.training.progress import with_progress
 from spikesight.training.run.loop import Run
-from spikesight.training.step.batches import Batch, Batches, seeded
+from spikesight.training.step.batches import Batches, TrainingBatch, seeded
 
 EPOCHS = 10  # into which the steps are divided: the first is the warm-up
 WEIGHTS, METRICS = "model.safetensors", "metrics.json"  # of a finished run; the second is written last
@@ -54,9 +54,9 @@ TWINS = {
 class Handed(Batches):
     """Batches that all twins of a seed are handed: each is made once."""
 
-    last: Batch | None = None
+    last: TrainingBatch | None = None
 
-    def take(self, rows: Any, step: int, next_rows: Any = None) -> Batch:  # noqa: ARG002
+    def take(self, rows: Any, step: int, next_rows: Any = None) -> TrainingBatch:  # noqa: ARG002
         """Return the batch of this step."""
         if self.last is None or self.last.step != step:
             self.last = self.make(rows, step)
@@ -92,7 +92,7 @@ def train_together(names: Sequence[str], seed: int, data: Data, to: Path) -> Non
             config = replace(config, spike_penalty=0.0)
         torch.manual_seed(seed)
         mine = replace(data, config=config)
-        run = Run(mine, to, Processes(choose_device("cpu")), twin.kind(shape_of(twin.neuron, config)))
+        run = Run(mine, to, ProcessGroup(choose_device("cpu")), twin.kind(shape_of(twin.neuron, config)))
         run.network.train()
         given = run.batches = given or Handed(mine, run.processes)
         runs[name] = run

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 import spikesight
 from spikesight.encoders.sources.samples import events_of
-from spikesight.models.networks.trace import Layer, Trace
+from spikesight.models.networks.trace import LayerTrace, Trace
 
 COLUMNS, LEADERS = 10, 4  # most steps shown, and most classes whose probability is drawn
 
@@ -47,7 +47,7 @@ def drawn(trace: Trace) -> Figure:
     return figure
 
 
-def draw_membrane(axes: Axes, layer: Layer) -> None:
+def draw_membrane(axes: Axes, layer: LayerTrace) -> None:
     """Draw the membrane of the layer's neuron that fires in about half of the steps; its threshold is dashed."""
     shape = layer.spikes.shape[1:]
     place = np.unravel_index(np.abs((layer.spikes > 0).mean(0) - 0.5).argmin(), shape)

@@ -11,12 +11,12 @@ class InputFilter:
     """Filters packets of a `sensor` and maps them to a sensor of `size`; packet borders do not matter.
 
     `small` is the sensor that the network was trained on. `filter_us`: correlation time of the background-activity
-    filter, 0 for none. `finds`: the network looks all over the `view` of a sensor that shows more than one thing
-    (`shows_more`), where pixels that fire far too often in the first second are silenced (`HotPixels`). Elsewhere the
-    filter acts where there is noise (`NoiseGate`), if the network reads drawings (`drawn`) from a lower rate on
-    (DRAWING_HZ). Without a view, a sensor with much finer pixels is summed to
-    `small` (`Pool`); noise cancels in the sums, so there is no filter. `n_events`, `n_outside` and `n_kept` count
-    events on the sensor, events off it (dropped), and events that passed the filters.
+    filter, 0 for none. `detects`: the network detects objects in the full frame (`view`) of a sensor that shows more
+    than one (`shows_more`), where pixels that fire far too often in the first second are silenced (`HotPixels`).
+    Elsewhere the filter acts where there is noise (`NoiseGate`), for a detector from a lower rate on (DRAWING_HZ).
+    Without a view, a sensor with much finer pixels is summed to `small` (`Pool`); noise cancels in the sums, so there
+    is no filter. `n_events`, `n_outside` and `n_kept` count events on the sensor, events off it (dropped), and events
+    that passed the filters.
     """
 
     def __init__(
@@ -24,21 +24,20 @@ class InputFilter:
         sensor: SensorSize,
         small: SensorSize,
         filter_us: int = 0,
-        drawn: bool = False,
-        finds: bool = False,
+        detects: bool = False,
     ) -> None:
         self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
         self.order = Order()  # orders events that are filtered outside a view
-        self.view = finds and shows_more(sensor)
+        self.view = detects and shows_more(sensor)
         self.pool = self._hot = self._filter = None
         if not self.view and pools(sensor, small):
             self.pool = Pool(sensor, small)
         if filter_us and self.view:
             self._hot, self._filter = HotPixels(sensor), BackgroundActivity(sensor, filter_us)
         elif filter_us and not self.pool:
-            self._filter = NoiseGate(sensor, filter_us, DRAWING_HZ if drawn else FROM_HZ)
+            self._filter = NoiseGate(sensor, filter_us, DRAWING_HZ if detects else FROM_HZ)
         self.size = small if self.pool else sensor
 
     @property

@@ -32,7 +32,7 @@ class Chunk:
 
 
 @dataclass(frozen=True)
-class Source:
+class OpenedSource:
     """Chunks in order of time. Chunks of `live` sources come in real time; others can be read faster.
 
     Call `close` if the chunks are not read to the end.
@@ -45,7 +45,7 @@ class Source:
     close: Callable[[], object] = lambda: None
 
 
-def open_source(text: str, *, loop: bool = False) -> Source:
+def open_source(text: str, *, loop: bool = False) -> OpenedSource:
     """Open a webcam (`0`), a video, a recording, a shipped sample by name, or a live source. Raises SourceError.
 
     `loop`: repeat a sample, which lasts a third of a second, for ever.
@@ -58,29 +58,29 @@ def open_source(text: str, *, loop: bool = False) -> Source:
     if sample := next((sample for sample in samples.listing() if sample.name == text), None):
         events = samples.events_of(text)
         sensor = SensorSize(sample.width, sample.height)
-        return Source(text, _looped(events) if loop else _packets(events), live=False, sensor=sensor)
+        return OpenedSource(text, _looped(events) if loop else _packets(events), live=False, sensor=sensor)
     if text.partition(":")[0].partition("?")[0] in kinds():
         camera = open_camera(text)
-        return Source(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
+        return OpenedSource(text, _live(camera), live=True, sensor=camera.size, close=camera.close)
     raise SourceError(
         f"no source {text!r}: give a webcam's number, a video, a recording, a live source such as udp://host:port, "
         f"or one of {', '.join(samples.names())}"
     )
 
 
-def _file(path: Path) -> Source:
+def _file(path: Path) -> OpenedSource:
     if path.suffix.lower() in VIDEO_SUFFIXES:
         return _film(str(path), path.name, live=False)
     try:
         recording = read_recording(path)
     except RecordingError as error:
         raise SourceError(f"{error} (videos: {', '.join(sorted(VIDEO_SUFFIXES))})") from None
-    return Source(path.name, _packets(recording.events), live=False, sensor=recording.size)
+    return OpenedSource(path.name, _packets(recording.events), live=False, sensor=recording.size)
 
 
-def of_events(events: np.ndarray, sensor: SensorSize) -> Source:
+def of_events(events: np.ndarray, sensor: SensorSize) -> OpenedSource:
     """Return a source of sorted EVENTS from this sensor, like a recording."""
-    return Source("events", _packets(events), live=False, sensor=sensor)
+    return OpenedSource("events", _packets(events), live=False, sensor=sensor)
 
 
 def _looped(events: np.ndarray) -> Iterator[Chunk]:
@@ -137,7 +137,7 @@ def _live(camera: Camera) -> Iterator[Chunk]:
                 yield Chunk(shown_us, packet=empty_events())
 
 
-def _film(target: int | str, name: str, *, live: bool) -> Source:
+def _film(target: int | str, name: str, *, live: bool) -> OpenedSource:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)  # errors are reported below, once
     capture = cv2.VideoCapture(target)
     if not capture.isOpened():
@@ -145,7 +145,7 @@ def _film(target: int | str, name: str, *, live: bool) -> Source:
         raise SourceError(f"{name} does not open: {hint}")
     if isinstance(target, int):
         capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)  # the newest frame, not a queue of old ones
-    return Source(name, _frames(capture, live=live), live=live, close=capture.release)
+    return OpenedSource(name, _frames(capture, live=live), live=live, close=capture.release)
 
 
 def _frames(capture: cv2.VideoCapture, *, live: bool) -> Iterator[Chunk]:

@@ -23,22 +23,22 @@ from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import checked, fit_digit, fit_plain, to_grey
 from spikesight.encoders.sample import Sample
 from spikesight.models.checkpoint import load
-from spikesight.models.classifier.finder import corner_of
 from spikesight.models.classifier.inputs import InputPipeline, finds_in, sensor_of, still_inputs
-from spikesight.models.classifier.objects import Objects, outcomes
+from spikesight.models.classifier.readout import DetectionReadout, outcomes
 from spikesight.models.classifier.runner import Runner
+from spikesight.models.classifier.tracker import corner_of
 from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.contract import Card, CheckpointError
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import dense_macs
 from spikesight.models.networks.origin import Origin, origin_of
-from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.networks.output_cells import CELL_WINDOW, STRIDE
 from spikesight.models.neurons.layers import neuron_names
 from spikesight.models.neurons.probe import EVERY_US, Inside, Map, Probe, brightness, part_of
 from spikesight.models.neurons.state import State
 from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 from spikesight.models.shipped import name_of
-from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, Step, Track
+from spikesight.models.steps import Answer, ConformalRule, Input, Outcome, Prediction, Step, StreamReadout
 
 MOST_VIEWS = 8  # sizes of views for which what runs the network is kept
 
@@ -64,7 +64,9 @@ class Classifier:
         self._views = OrderedDict[tuple[int, ...], Runner]()
         self._making = Lock()
         if self.novelty is not None and self._own.rates_width != self.novelty.width:
-            raise CheckpointError("what `known` is judged by was made for another network: run `spikesight calibrate`")
+            raise CheckpointError(
+                "what `in_distribution` is judged by was made for another network: run `spikesight calibrate`"
+            )
 
     @property
     def kinds(self) -> tuple[str, ...]:
@@ -96,8 +98,8 @@ class Classifier:
         """Return whether the network takes inputs of this shape."""
         if shape == self.contract.shape:
             return True
-        whole = len(shape) == 3 and shape[0] == self.contract.channels and not any(side % CELL for side in shape[1:])
-        return self.contract.finds and whole and min(shape[1:]) >= CELL * REACH
+        whole = len(shape) == 3 and shape[0] == self.contract.channels and not any(side % STRIDE for side in shape[1:])
+        return self.contract.task == "detection" and whole and min(shape[1:]) >= STRIDE * CELL_WINDOW
 
     def at(self, bin_ms: float | None) -> "Classifier":
         """Return the model at bins of `bin_ms` (None: unchanged), weights shared. Raise ValueError out of range."""
@@ -133,17 +135,17 @@ class Classifier:
         conformal = self.card.conformal
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
-    def track(self, error_rate: float = ERROR_RATE) -> Track:
+    def stream_readout(self, error_rate: float = ERROR_RATE) -> StreamReadout:
         """Return the read-out of a new stream that shows one thing after another; `error_rate`: the share of them, of
         each class, that may be committed to wrongly.
         """
         steps, line = self.contract.steps, self.card.alarm
         rule = None if self.trials is None else ConformalRule(self.trials, error_rate, steps, line)
-        return Track(self.labels, self.contract.horizon, self.novelty, rule)
+        return StreamReadout(self.labels, self.contract.horizon, self.novelty, rule)
 
-    def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> Objects:
+    def readout(self, objects: int = 0, error_rate: float = ERROR_RATE) -> DetectionReadout:
         """Return the read-out of a new stream; with `objects` > 0 its answers always list objects."""
-        return Objects(self.labels, self.track(error_rate), objects)
+        return DetectionReadout(self.labels, self.stream_readout(error_rate), objects)
 
     def step(self, x: Tensor, state: State, probe: Sequence[bool] = ()) -> Step:
         """Run one step of N streams, x [N, C, H, W] (uint8 or float). `probe` [N]: streams whose firing neurons are
@@ -245,15 +247,15 @@ class Classifier:
 class Stepper:
     """Runs one stream alone: keeps its membranes and its read-out, and answers one input after another."""
 
-    def __init__(self, classifier: Classifier, track: Track | Objects | None = None) -> None:
+    def __init__(self, classifier: Classifier, track: StreamReadout | DetectionReadout | None = None) -> None:
         self.classifier = classifier
         self.state: State | None = None
-        self.track = track or classifier.readout()
+        self.readout = track or classifier.readout()
 
     def step(self, given: Input) -> Answer:
         """Run the next input and return its answer. Raises SessionError if the network overflowed."""
         result, took_s = self._run([given])
-        return self.track.read([given], *outcomes(result, took_s))
+        return self.readout.read([given], *outcomes(result, took_s))
 
     def steps(self, inputs: Iterable[Input]) -> Iterator[Answer]:
         """Yield the answers that `step` gives, running up to T inputs in one call.
@@ -263,7 +265,7 @@ class Stepper:
         for part in _runs(inputs, self.classifier.contract.steps):
             result, took_s = self._run(part)
             for given, outcome in zip(part, outcomes(result, took_s / len(part), each_step=True)):
-                yield self.track.read([given], outcome)
+                yield self.readout.read([given], outcome)
 
     def verdict(self, inputs: Iterable[Input]) -> Verdict:
         """Run a whole recording or image and return its answer; what fits one window needs no answers in between."""
@@ -282,7 +284,7 @@ class Stepper:
         for part in _runs(inputs, self.classifier.contract.steps):
             result, took_s = self._run(part)
             (whole,) = outcomes(result, took_s)
-            yield part, whole, self.track.read(part, whole)
+            yield part, whole, self.readout.read(part, whole)
 
     def _run(self, part: list[Input]) -> tuple[Step, float]:
         """Run one input, or several; return the results and the seconds taken."""

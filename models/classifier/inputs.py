@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.emulator.frames import MovedFrames
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
-from spikesight.encoders.pyramid import Held, Pyramid, pyramid_of, pyramid_of_frames, too_long
+from spikesight.encoders.pyramid import AdaptiveAccumulation, Pyramid, pyramid_of, pyramid_of_frames, too_long
 from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.models.contract import Card, Contract
-from spikesight.models.novelty.profile import Watch
+from spikesight.models.novelty.profile import ProfileWatch
 from spikesight.models.steps import Input
 
 LONGEST_SAMPLE = 2  # windows of T bins: a recording up to this long is one sample for a network of aligned events
@@ -45,7 +45,7 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
 
 def finds_in(card: Card, frame: SensorSize) -> bool:
     """Return whether the network looks for things all over frames of this size."""
-    return card.contract.finds and not too_long(frame)
+    return card.contract.task == "detection" and not too_long(frame)
 
 
 @dataclass
@@ -96,22 +96,22 @@ class InputPipeline:
             small = sensor  # alignment scales the events later
         elif contract.pooled:
             small = SensorSize(contract.width, contract.height)
-        filter_us, drawn = (0, False) if raw else (contract.filter_us, contract.window == "drawing")
+        filter_us, detects = (0, False) if raw else (contract.filter_us, contract.task == "detection")
         self.contract, self.card = contract, card
         if frames is not None:
             self.filter, self.pyramid = InputFilter(sensor, sensor), pyramid_of_frames(frames)
         else:
-            self.filter = InputFilter(sensor, small, filter_us, drawn, finds=contract.finds and not raw)
+            self.filter = InputFilter(sensor, small, filter_us, detects)
             self.pyramid = pyramid_of(sensor) if self.filter.view else None
         self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view
         if self.pyramid is not None:
-            self._held = Held((2, self.pyramid.height, self.pyramid.width))
+            self._held = AdaptiveAccumulation((2, self.pyramid.height, self.pyramid.width))
             encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, "count")
             self.binner = StreamBinner(encoder)
         else:
             self.binner = binner_for(contract, self.filter.size)
         self.rest = QuietReset.of(card) if rest is None else rest
-        self.watch = Watch(card.profile, contract.steps, contract.trained_us)
+        self.watch = ProfileWatch(card.profile, contract.steps, contract.trained_us)
 
     def push(self, events: Events) -> list[Input]:
         """Return the inputs of the bins that a packet of events closes."""
@@ -179,7 +179,7 @@ class InputPipeline:
             self._held.clear()
         self._shown.append(b.x)
         counts = b.x if len(self._shown) == 1 else np.minimum(np.sum(self._shown, 0), 255).astype(np.uint8)
-        x = pyramid.atlas(counts)
+        x = pyramid.canvas(counts)
         x = x if pyramid.moved else self._held.push(x)  # what is moved never holds still
         return Input(x, b.start_us, b.end_us, b.n_events, b.reset, pyramid=pyramid)
 

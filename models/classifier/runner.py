@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from spikesight.models.engine.engine import Engine, why_not
 from spikesight.models.networks.metering import DenseMeter, Meter
-from spikesight.models.networks.taught import TaughtNetwork, Watch
+from spikesight.models.networks.taught import RateWatch, TaughtNetwork
 from spikesight.models.neurons.layers import Neuron, at_pace, neuron_names
 from spikesight.models.neurons.probe import Map, thresholds_of
 from spikesight.models.neurons.state import State, split_state, stack_states, zero_state
@@ -30,7 +30,7 @@ class Plain:
     def __init__(self, network: nn.Module, layers: int, macs: int | None) -> None:
         self.network, self._turn = network, RLock()
         self._meter = Meter(network) if macs is None else DenseMeter(macs)
-        watch = Watch if isinstance(network, TaughtNetwork) else Rates
+        watch = RateWatch if isinstance(network, TaughtNetwork) else Rates
         self._rates = watch(network, layers) if layers else None  # type: ignore[arg-type]
 
     def at(self, span: float) -> nn.Module:

@@ -17,8 +17,8 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of_frames
 from spikesight.encoders.sources.chunks import Chunk
 from spikesight.models.classifier.classifier import Classifier
-from spikesight.models.classifier.finder import MOST
 from spikesight.models.classifier.inputs import InputPipeline, QuietReset, finds_in, sensor_of
+from spikesight.models.classifier.tracker import MAX_DETECTIONS
 from spikesight.models.contract import Card
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, SessionError
@@ -50,7 +50,7 @@ class Session:
         self.takes_events = contract.kind == "events"
         own = sensor_of(contract) if self.takes_events else SensorSize(contract.width, contract.height)
         self.sensor = sensor or own  # whose events the pipeline takes
-        self.track = classifier.readout(objects, error_rate)
+        self.readout = classifier.readout(objects, error_rate)
         self.rest = QuietReset.of(classifier.card)
         self.pipeline = self._pipeline() if self.takes_events else None
         self.pixels = PixelModel()  # of frames
@@ -68,7 +68,7 @@ class Session:
     def switch_network(self, classifier: Classifier) -> None:
         """Switch to another network of the same contract: its read-out starts anew, what is before it stays."""
         self.classifier = classifier
-        self.track = classifier.readout(self.objects, self._error_rate)
+        self.readout = classifier.readout(self.objects, self._error_rate)
         self.rest = QuietReset.of(classifier.card)
         if self.pipeline is not None:
             self.pipeline.rest = self.rest
@@ -118,7 +118,7 @@ class Session:
 
     def _film(self, grey: NDArray[np.uint8]) -> None:
         """Begin a new pipeline and emulator for frames like this one; the next input starts from zero state."""
-        self._reset = self._begun or self.track.seen > 0
+        self._reset = self._begun or self.readout.seen > 0
         self._filmed, size = grey.shape, SensorSize(grey.shape[1], grey.shape[0])
         if finds_in(self.classifier.card, size) and not self.raw:
             self.sensor = pyramid_of_frames(size).finest
@@ -155,7 +155,7 @@ class Session:
 
     def read(self, inputs: list[Input], outcome: Outcome) -> Answer:
         """Return the answer to one of this stream's inputs. Call in the order of the inputs."""
-        return self.track.read(inputs, outcome)
+        return self.readout.read(inputs, outcome)
 
     def _with_reset(self, inputs: list[Input]) -> list[Input]:
         """Set the reset that was requested on the first input."""
@@ -168,10 +168,10 @@ class Session:
 
 def check_objects(card: Card, objects: int, raw: bool = False) -> None:
     """Raise SessionError unless this model can tell `objects` things."""
-    if not card.contract.finds:
-        raise SessionError("this model tells one thing: nmnist finds several")
-    if not 1 <= objects <= MOST:
-        raise SessionError(f"objects must lie between 1 and {MOST}")
+    if card.contract.task != "detection":
+        raise SessionError("this model classifies one object: nmnist detects several")
+    if not 1 <= objects <= MAX_DETECTIONS:
+        raise SessionError(f"objects must lie between 1 and {MAX_DETECTIONS}")
     if raw:
         raise SessionError("objects are looked for everywhere: not with raw")
 

@@ -5,9 +5,9 @@
 3. An input of up to one window, T steps, shows one thing: its label is that of its last step, which has seen all of it.
 4. The label of a longer recording is the one shown for most of its last T steps, the later of two; if none was shown
    yet, that of its last step.
-5. Segments are the stretches over which one label was shown; what rule 3 or its exception decides is one segment.
-6. Probabilities, `known` and the commitment are those of the last step that says the recording's label; events, spikes
-   and operations are sums over all steps.
+5. Segments are the intervals over which one label was shown; what rule 3 or its exception decides is one segment.
+6. Probabilities, `in_distribution` and the commitment are those of the last step that says the recording's label;
+   events, spikes and operations are sums over all steps.
 7. The recording is committed to its label if that step is, and its end is not shifted.
 8. An answer is right if its label is the true class; "unknown" and "nothing" are not. Its best guess, the class with
    the highest probability, is counted separately.
@@ -22,7 +22,7 @@ from spikesight.models.steps import Answer, Prediction
 
 
 class Segment(NamedTuple):
-    """A stretch of a recording over which one label was shown."""
+    """An interval of a recording over which one label was shown."""
 
     start_us: int  # since the recording's beginning
     end_us: int
@@ -43,21 +43,22 @@ class Verdict:
         self._saying = dict[str, Prediction]()  # the last step that says each label
         self._first: Prediction | None = None
         self._last: Prediction | None = None
+        self._step_label = ""  # of the last step
         self._recent = deque[str](maxlen=window)  # labels shown in the last steps, the latest first
         self.steps = self.n_events = self.spikes = self.synops = 0
         self._latency_ms = 0.0
 
     def push(self, answer: Answer, steps: int = 1) -> None:
         """Add the answer after the recording's next step; or after the next `steps`, within the first window."""
-        p, steady = answer.prediction, answer.steady
+        p, label = answer.prediction, answer.prediction.label
         self._first, self._last = self._first or p, p
-        self._saying[p.label] = p
+        self._saying[answer.step_label], self._step_label = p, answer.step_label
         self.steps, self.n_events = self.steps + steps, self.n_events + p.n_events
         self.spikes, self.synops = self.spikes + p.spikes, self.synops + p.synops
         self._latency_ms += p.latency_ms
-        if steady:
-            self._recent.extendleft([steady] * steps)
-            self._extend(Segment(*self._times(p, p), steady, self._confidence(steady, p), 1))
+        if label:
+            self._recent.extendleft([label] * steps)
+            self._extend(Segment(*self._times(p, p), label, self._confidence(label, p), 1))
 
     def _extend(self, step: Segment) -> None:
         """Add a step to the last segment, or begin another."""
@@ -92,7 +93,7 @@ class Verdict:
     @property
     def label(self) -> str:
         """The recording's label: a class, "unknown" or "nothing". Raises ValueError before the first step."""
-        return self._ends()[1].label if self._whole else Counter(self._recent).most_common(1)[0][0]
+        return self._step_label if self._ends() and self._whole else Counter(self._recent).most_common(1)[0][0]
 
     @property
     def prediction(self) -> Prediction:
@@ -105,10 +106,12 @@ class Verdict:
         if commitment:
             held = commitment.label == label and not commitment.shifted
             commitment = commitment._replace(at_us=said.end_us) if held else commitment.withdrawn()
+        index = self._labels.index(label) if label in self._labels else said.index
         return replace(
             said,
             label=label,
-            index=self._labels.index(label) if label in self._labels else said.index,
+            index=index,
+            top1=self._labels[index],
             commitment=commitment,
             step=self.steps,
             start_us=first.start_us,
@@ -127,5 +130,5 @@ class Verdict:
         """
         if not self._whole:
             return list(self._shown)
-        first, last = self._ends()
-        return [Segment(*self._times(first, last), last.label, self._confidence(last.label, last), self.steps)]
+        (first, last), label = self._ends(), self.label
+        return [Segment(*self._times(first, last), label, self._confidence(label, last), self.steps)]

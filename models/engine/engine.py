@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.encoders.native.build import build, library
-from spikesight.models.engine.plan import KINDS, Plan, padded, set_pace
+from spikesight.models.engine.plan import KINDS, EnginePlan, padded, set_pace
 from spikesight.models.engine.plan_converted import make_converted_plan, unplanned
 from spikesight.models.engine.plan_resnet import make_plan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeRun
@@ -88,7 +88,7 @@ def plan_of(
     rounded: bool = False,
     rates: int = 0,
     places: int = 1,
-) -> Plan:
+) -> EnginePlan:
     """Return the native plan of a network for inputs of this size; `why_no_plan` must be empty. The plan of a taught
     network is its backbone's, with all rates, which the head needs.
     """
@@ -139,7 +139,7 @@ class Engine:
             raise ValueError(f"this network takes {plan.shape[1]}x{plan.shape[2]} inputs, not {height}x{width}")
         self._open(plan, choice, head)
 
-    def _open(self, plan: Plan, choice: str, head: TaughtHead | None) -> None:
+    def _open(self, plan: EnginePlan, choice: str, head: TaughtHead | None) -> None:
         """Pass a plan to the native library and keep its handle."""
         lib = library()
         assert lib is not None

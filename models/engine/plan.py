@@ -104,7 +104,7 @@ class Maps:
 
 
 @dataclass
-class Plan:
+class EnginePlan:
     """Everything that the native side needs, and the tensors behind its pointers."""
 
     layers: list[NativeLayer] = field(default_factory=list)
@@ -144,7 +144,7 @@ class Writer:
     """Writes a plan layer by layer; subclasses and callers know which layers a kind of network needs."""
 
     def __init__(self, network: nn.Module, shape: tuple[int, int, int], classes: int, rounded: bool) -> None:
-        self.rounded, self.plan = rounded, Plan(shape=shape, classes=classes)
+        self.rounded, self.plan = rounded, EnginePlan(shape=shape, classes=classes)
         self.names = {id(module): name for name, module in network.named_modules()}
         self.slots = [name for name, module in network.named_modules() if isinstance(module, Neuron)]
         self.plan.spike_layers = len(self.slots)

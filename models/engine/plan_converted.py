@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.engine.plan import KINDS, Maps, Plan, Writer, padded
+from spikesight.models.engine.plan import KINDS, EnginePlan, Maps, Writer, padded
 from spikesight.models.engine.structs import NO_SHORTCUT, NativeLayer, NativeShortcut
 from spikesight.models.networks.converted.graph import Node
 from spikesight.models.networks.converted.network import ConvertedNetwork
@@ -56,7 +56,7 @@ def plain_conv(conv: nn.Conv2d) -> bool:
     return square and conv.groups == 1 and conv.dilation[0] == 1
 
 
-class Planner:
+class ConvertedPlanner:
     """Follows a converted network node by node and writes its layers; without a writer it only checks the graph."""
 
     def __init__(self, network: ConvertedNetwork) -> None:
@@ -156,7 +156,7 @@ class Planner:
         writer.plan.scales[name] = theta
         return writer.attach(written, name, channels)
 
-    def shortcut(self, plan: Plan, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
+    def shortcut(self, plan: EnginePlan, spikes: Spikes, theta: Tensor, layer: NativeLayer) -> NativeShortcut:
         maps = cast(Maps, spikes.maps)
         scale, own = theta.new_zeros(padded(len(theta))), slice(spikes.first, spikes.first + maps.channels)
         scale[own] = spikes.amplitude / theta[own]
@@ -171,15 +171,15 @@ class Planner:
 def unplanned(network: ConvertedNetwork) -> str:
     """Return what of this graph the engine cannot run, as a sentence; empty if it can run it."""
     try:
-        Planner(network).walk()
+        ConvertedPlanner(network).walk()
     except UnplannedError as error:
         return str(error)
     return ""
 
 
-def make_converted_plan(network: ConvertedNetwork, *, rounded: bool, rates: int = 0) -> Plan:
+def make_converted_plan(network: ConvertedNetwork, *, rounded: bool, rates: int = 0) -> EnginePlan:
     """Return the native plan of a converted network. Raises UnplannedError."""
-    planner, shape = Planner(network), cast(tuple[int, int, int], network.config.input_shape)
+    planner, shape = ConvertedPlanner(network), cast(tuple[int, int, int], network.config.input_shape)
     writer = planner.writer = Writer(network, shape, network.config.classes, rounded)
     planner.walk()
     writer.number_outputs(rates)

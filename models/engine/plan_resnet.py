@@ -5,19 +5,19 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.engine.plan import KINDS, Maps, Plan, Writer, padded, set_pace
+from spikesight.models.engine.plan import KINDS, EnginePlan, Maps, Writer, padded, set_pace
 from spikesight.models.engine.structs import NativeLayer, NativeShortcut
 from spikesight.models.networks.folding import fold
-from spikesight.models.networks.resnet import Block, MsBlock, PadShortcut, PlainBlock, SewBlock, SpikingResNet
+from spikesight.models.networks.resnet import MsBlock, PadShortcut, PlainBlock, ResidualBlock, SewBlock, SpikingResNet
 from spikesight.models.neurons.layers import Neuron, SlidingNeuron
 
 
-def outputs_of(block: Block) -> int:
+def outputs_of(block: ResidualBlock) -> int:
     """Return the output channels of a block."""
     return cast(nn.Conv2d, block.last_conv[0]).out_channels
 
 
-class Planner(Writer):
+class ResNetPlanner(Writer):
     """Walks a SpikingResNet in the order of its forward pass and writes the plan."""
 
     def __init__(self, network: SpikingResNet, height: int, width: int, rounded: bool) -> None:
@@ -74,7 +74,7 @@ class Planner(Writer):
             layer = self.pool_layer("pool", self.keep_current(layer, channels), network.config.pool)
         return layer, channels
 
-    def enter(self, block: Block, x: Maps) -> Maps:
+    def enter(self, block: ResidualBlock, x: Maps) -> Maps:
         """Return the input spikes of a plain or SEW block, pooled if the block pools."""
         if block.pool is None:
             return x
@@ -83,14 +83,14 @@ class Planner(Writer):
         layer.spikes = out.number
         return out
 
-    def branch(self, block: Block, spikes: Maps, neurons: list[Neuron]) -> Maps:
+    def branch(self, block: ResidualBlock, spikes: Maps, neurons: list[Neuron]) -> Maps:
         """Append all convolutions of a block but the last, each with its neuron; return the last one's input."""
         convs = [block.conv1] if block.conv3 is None else [block.conv1, block.conv2]
         for conv_bn, neuron in zip(convs, neurons):
             spikes = self.fire(self.conv_layer(conv_bn, spikes), neuron, cast(nn.Conv2d, conv_bn[0]).out_channels)
         return spikes
 
-    def sum_with_shortcut(self, block: Block, h: Maps, x: Maps) -> NativeLayer:
+    def sum_with_shortcut(self, block: ResidualBlock, h: Maps, x: Maps) -> NativeLayer:
         """Append the block's last convolution, of h, plus its shortcut, of x."""
         side = (block.shortcut, x) if isinstance(block.shortcut, nn.Sequential) else None
         layer = self.conv_layer(block.last_conv, h, side)
@@ -98,7 +98,7 @@ class Planner(Writer):
             layer.before = self.shortcut_from(x, cast(PadShortcut | None, block.shortcut))
         return layer
 
-    def plain(self, block: Block, x: Maps) -> Maps:
+    def plain(self, block: ResidualBlock, x: Maps) -> Maps:
         x = self.enter(block, x)
         h = self.branch(block, x, [block.neuron1, block.neuron2])
         return self.fire(self.sum_with_shortcut(block, h, x), block.last_neuron(), outputs_of(block))
@@ -119,7 +119,7 @@ class Planner(Writer):
         h = self.branch(block, spikes, [block.neuron2, cast(Neuron, block.neuron3)])
         return self.arrive(self.sum_with_shortcut(block, h, x), outputs_of(block), following)
 
-    def make(self, rates: int, places: int) -> Plan:
+    def make(self, rates: int, places: int) -> EnginePlan:
         """Return the plan of the whole network; its first `rates` neuron layers report rates in places."""
         network, (layer, channels) = self.network, self.stem()
         if network.config.block == "ms":
@@ -138,6 +138,6 @@ class Planner(Writer):
 
 def make_plan(
     network: SpikingResNet, height: int, width: int, *, rounded: bool, rates: int = 0, places: int = 1
-) -> Plan:
+) -> EnginePlan:
     """Return the native plan of an evaluated SpikingResNet for inputs [*, *, C, height, width]."""
-    return Planner(network, height, width, rounded).make(rates, places)
+    return ResNetPlanner(network, height, width, rounded).make(rates, places)

@@ -18,7 +18,7 @@ from torch import nn
 from spikesight.encoders.native.build import POINTER
 from spikesight.models.contract import Card
 from spikesight.models.engine.engine import CHOICES, plan_of, why_no_plan
-from spikesight.models.engine.plan import Plan
+from spikesight.models.engine.plan import EnginePlan
 from spikesight.models.engine.structs import NativeBuffer, NativeLayer, NativeReadout, NativeRun
 from spikesight.models.export.parity import ExportError
 from spikesight.models.networks.taught import TaughtNetwork
@@ -42,7 +42,7 @@ def narrow(kind: type) -> type:
 Layer, Buffer, Readout, Run = map(narrow, (NativeLayer, NativeBuffer, NativeReadout, NativeRun))
 
 
-class Head(ctypes.Structure):
+class HeadStruct(ctypes.Structure):
     """The header at the start of the block."""
 
     _fields_ = [
@@ -52,7 +52,7 @@ class Head(ctypes.Structure):
 
 
 @dataclass
-class Memory:
+class BlockMemory:
     """Where blocks lie one behind another: what several need lies in the first of them."""
 
     size: int = 0
@@ -60,14 +60,14 @@ class Memory:
 
 
 @dataclass
-class Block:
+class ModelBlock:
     """The block's content so far, with arrays placed once each."""
 
-    plan: Plan
-    memory: Memory
+    plan: EnginePlan
+    memory: BlockMemory
 
     def __post_init__(self) -> None:
-        self.content = bytearray(ctypes.sizeof(Head))
+        self.content = bytearray(ctypes.sizeof(HeadStruct))
         self.held = {tensor.data_ptr(): tensor for tensor in self.plan.held}
 
     def put(self, content: bytes) -> int:
@@ -101,7 +101,7 @@ class Block:
 
 
 def write_block(
-    network: nn.Module, height: int, width: int, memory: Memory, *, layers: int = 0, **constants: NDArray
+    network: nn.Module, height: int, width: int, memory: BlockMemory, *, layers: int = 0, **constants: NDArray
 ) -> tuple[bytes, dict[str, Any]]:
     """Return the content of a memory's next block, for inputs of this size, and the facts that a runtime needs to step
     it. `layers`: how many neuron layers report rates; with `reach`, the logits are those of each place. `constants`:
@@ -110,7 +110,7 @@ def write_block(
     if reason := why_no_plan(network):
         raise ExportError(f"not exported: {reason}")
     plan = plan_of(network.eval(), height, width, rates=layers)
-    block, head = Block(plan, memory), Head()
+    block, head = ModelBlock(plan, memory), HeadStruct()
     convolutions = [conv for layer in plan.layers if not layer.pool for conv in (layer.main, layer.side)]
     if any(conv.buffer >= 0 and (conv.kernel, conv.stride) not in SCATTERED for conv in convolutions):
         raise ExportError("not exported: one of its convolutions has no event-driven kernel")
@@ -142,7 +142,7 @@ def write_block(
         for pointer in ("before", "after") if name == "state" else (name,):
             setattr(run, pointer, end)
         end += -(-count * size // ALIGNED) * ALIGNED
-    block.content[: ctypes.sizeof(Head)] = bytes(head)
+    block.content[: ctypes.sizeof(HeadStruct)] = bytes(head)
     memory.size += end
     return bytes(block.content), {"engine": {"size": end, **places}, "layers": layers_of(plan)}
 
@@ -157,7 +157,7 @@ def judging(card: Card) -> dict[str, NDArray]:
     return found | known.constants(horizon) if known else found
 
 
-def layers_of(plan: Plan) -> list[dict[str, Any]]:
+def layers_of(plan: EnginePlan) -> list[dict[str, Any]]:
     """Describe the neuron layers for display, in the order of `fired`."""
     found: list[dict[str, Any]] = []
     for number, key in enumerate(plan.neurons, 1):

@@ -105,7 +105,7 @@ def lay_out(pieces: Iterable[Piece]) -> int:
     return max(piece.at + piece.size for piece in placed)
 
 
-class Source:
+class CSource:
     """A generator of the texts of model.h and model.c for one network; `int8` quantises weights to 8 bits."""
 
     def __init__(self, network: SpikingResNet | TaughtNetwork, card: Card, *, int8: bool) -> None:
@@ -285,7 +285,7 @@ def write_source(
     if reason := why_not_c(network):
         raise ExportError(f"not exported: {reason}")
     assert isinstance(network, SpikingResNet | TaughtNetwork)
-    source = Source(network.eval(), card, int8=int8)
+    source = CSource(network.eval(), card, int8=int8)
     (folder / "model.c").write_text(source.model_c())
     (folder / "model.h").write_text(source.model_h(name, more))
     (folder / "spikesight.c").write_text("".join((TEMPLATE / one).read_text() for one in SOURCES))

@@ -37,8 +37,8 @@ from spikesight.models.networks.converted.network import ConvertedNetwork
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.folding import fold
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
-from spikesight.models.networks.places import REACH, at_places
-from spikesight.models.networks.resnet import Block, PadShortcut, SewBlock, SpikingResNet
+from spikesight.models.networks.output_cells import CELL_WINDOW, pool_output_cells
+from spikesight.models.networks.resnet import PadShortcut, ResidualBlock, SewBlock, SpikingResNet
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
@@ -160,7 +160,7 @@ def widened(graph: Graph, name: str, x: Signal, stride: int, before: int, behind
     return graph.conv(name, x, weight, None, nn.Conv2d(1, 1, 1, stride))
 
 
-def block(graph: Graph, name: str, layer: Block, kind: str, x: Signal) -> Signal:
+def block(graph: Graph, name: str, layer: ResidualBlock, kind: str, x: Signal) -> Signal:
     """Append one residual block; sums are edges into the same node."""
     if layer.pool is not None:
         x = graph.pool(f"{name}.pool", x, layer.pool)
@@ -186,8 +186,8 @@ def block(graph: Graph, name: str, layer: Block, kind: str, x: Signal) -> Signal
 
 def at_one_place(readout: nn.Linear) -> nn.Linear:
     """Return the read-out of a place as that of its pixels, channel by channel."""
-    pixels = REACH**2
-    each = at_places(torch.eye(pixels).view(1, pixels, 1, REACH, REACH)).flatten()
+    pixels = CELL_WINDOW**2
+    each = pool_output_cells(torch.eye(pixels).view(1, pixels, 1, CELL_WINDOW, CELL_WINDOW)).flatten()
     whole = nn.Linear(readout.in_features * pixels, readout.out_features, readout.bias is not None)
     with torch.no_grad():
         whole.weight.copy_((readout.weight[:, :, None] * each).flatten(1))
@@ -204,7 +204,7 @@ def spiking_resnet(graph: Graph, network: SpikingResNet) -> Signal:
     if network.neuron is not None:
         h = neuron(graph, network.neuron, h)
     for number, layer in enumerate(network.blocks):
-        assert isinstance(layer, Block)
+        assert isinstance(layer, ResidualBlock)
         h = block(graph, f"blocks.{number}", layer, network.config.block, h)
     if network.last_neuron is not None:
         h = neuron(graph, network.last_neuron, h)

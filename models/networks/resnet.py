@@ -20,7 +20,7 @@ from typing import Literal
 from torch import Tensor, nn
 
 from spikesight.models.networks.converted.graph import MAX_WEIGHTS
-from spikesight.models.networks.places import CELL, REACH, at_places
+from spikesight.models.networks.output_cells import CELL_WINDOW, STRIDE, pool_output_cells
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import Neuron, make_neuron, name_states
 from spikesight.models.neurons.state import State
@@ -61,8 +61,8 @@ class ResNetConfig:
         if self.bottleneck and any(width % 4 for width in self.widths):
             raise ValueError("the widths of bottleneck blocks must be multiples of 4")
         halved = (self.stem == "imagenet") + (self.pool != "none") + len(self.depths) - 1
-        if self.read == "places" and (2**halved != CELL or self.spiking_readout):
-            raise ValueError(f"places are read with a stride of {CELL} by a linear read-out")
+        if self.read == "places" and (2**halved != STRIDE or self.spiking_readout):
+            raise ValueError(f"places are read with a stride of {STRIDE} by a linear read-out")
         for name, value, known in (
             ("block", self.block, BLOCKS),
             ("stem", self.stem, ("imagenet", "small")),
@@ -104,7 +104,7 @@ def make_shortcut(inputs: int, outputs: int, stride: int, kind: str) -> nn.Modul
     return PadShortcut(inputs, outputs, stride) if kind == "pad" else conv_bn(inputs, outputs, 1, stride)
 
 
-class Block(nn.Module):
+class ResidualBlock(nn.Module):
     """The convolutions, neurons and shortcut of a residual block; the kinds of block differ in `forward`."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, config: ResNetConfig) -> None:
@@ -140,13 +140,13 @@ class Block(nn.Module):
         return self.neuron2 if self.neuron3 is None else self.neuron3
 
 
-class PlainBlock(Block):
+class PlainBlock(ResidualBlock):
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
         x_seq = self.enter(x_seq)
         return self.last_neuron()(self.currents(x_seq, state) + self.skip(x_seq), state)
 
 
-class SewBlock(Block):
+class SewBlock(ResidualBlock):
     """A SEW block, whose outputs are sums of spikes: 0, 1, 2, ..."""
 
     def __init__(self, inputs: int, outputs: int, stride: int, config: ResNetConfig) -> None:
@@ -170,7 +170,7 @@ class SewBlock(Block):
         return self.last_neuron()(current, state) + skip
 
 
-class MsBlock(Block):
+class MsBlock(ResidualBlock):
     """An MS block: the shortcut carries currents, and all convolutions of the branch see binary spikes."""
 
     def forward(self, x_seq: Tensor, state: State) -> Tensor:
@@ -204,7 +204,7 @@ class SpikingResNet(nn.Module):
         )
         self.pool = {"max": nn.MaxPool2d(3, 2, 1), "avg": nn.AvgPool2d(3, 2, 1), "none": nn.Identity()}[config.pool]
         self.neuron = None if config.block == "ms" else make_neuron(config.neuron)
-        blocks: list[Block] = []
+        blocks: list[ResidualBlock] = []
         for stage, (depth, outputs) in enumerate(zip(config.depths, config.widths)):
             for number in range(depth):
                 stride = 2 if stage > 0 and number == 0 else 1
@@ -224,7 +224,7 @@ class SpikingResNet(nn.Module):
             elif isinstance(module, nn.BatchNorm2d):
                 nn.init.constant_(module.weight, self.config.neuron.theta)
         for block in self.blocks:
-            assert isinstance(block, Block)
+            assert isinstance(block, ResidualBlock)
             if self.config.tdbn:
                 _scale_norm(block.last_conv, self.config.neuron.theta / math.sqrt(2))
                 _scale_norm(block.shortcut, self.config.neuron.theta / math.sqrt(2))
@@ -243,7 +243,7 @@ class SpikingResNet(nn.Module):
     @property
     def reach(self) -> int:
         """Pixels of the last map, a side, that the read-out reads at each place; 0: all at once."""
-        return REACH if self.config.read == "places" else 0
+        return CELL_WINDOW if self.config.read == "places" else 0
 
     def forward(self, x_seq: Tensor, state: State | None = None) -> tuple[Tensor, State]:
         """Run x_seq [T, N, C, H, W] from a state (None: zeros); return logits [T, N, K] and the new state.
@@ -254,7 +254,7 @@ class SpikingResNet(nn.Module):
             raise ValueError(f"x_seq must be [T, N, {self.config.in_channels}, H, W], not {tuple(x_seq.shape)}")
         after = dict(state or {})
         spikes = self.features(x_seq.to(self.readout.weight.dtype), after)
-        logits = self.readout(at_places(spikes)).flatten(2) if self.reach else self.readout(spikes.mean((3, 4)))
+        logits = self.readout(pool_output_cells(spikes)).flatten(2) if self.reach else self.readout(spikes.mean((3, 4)))
         return logits if self.readout_neuron is None else self.readout_neuron(logits, after), after
 
 

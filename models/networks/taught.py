@@ -162,8 +162,8 @@ class TaughtNetwork(nn.Module):
         return self.head(self.features(x_seq, self.rates(x_seq, after), after)), after
 
 
-class Watch:
-    """Records the channel rates by which `known` is judged, for a taught network that runs in PyTorch."""
+class RateWatch:
+    """Records the channel rates by which `in_distribution` is judged, for a taught network that runs in PyTorch."""
 
     def __init__(self, network: TaughtNetwork, layers: int) -> None:
         self._network, self._layers, self._features = network, layers, torch.zeros(0)

@@ -15,7 +15,7 @@ from spikesight.models.neurons.probe import threshold_of
 from spikesight.models.neurons.state import State
 
 
-class Layer(NamedTuple):
+class LayerTrace(NamedTuple):
     """One neuron layer over T steps; C, H, W are channels, rows and columns of its neurons."""
 
     title: str  # "layer 1", counted from the input
@@ -31,12 +31,12 @@ class Trace:
     labels: tuple[str, ...]
     step_us: int
     inputs: NDArray[np.float32]  # [T, C, H, W], the network's input
-    layers: dict[str, Layer]  # by the layer's name in the network, in its order
+    layers: dict[str, LayerTrace]  # by the layer's name in the network, in its order
     probabilities: NDArray[np.float32]  # [T, K], of the classes after each step
 
 
 @torch.inference_mode()
-def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> dict[str, Layer]:
+def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> dict[str, LayerTrace]:
     """Run `network` on `steps`, (x [C, H, W], whether to start from zero state), and record every neuron layer.
 
     PyTorch runs a copy that shares the weights, so others may use the network meanwhile. Spikes and membranes are kept
@@ -59,7 +59,7 @@ def trace_layers(network: nn.Module, steps: Iterable[tuple[Tensor, bool]]) -> di
     for x, rests in steps:
         _, state = twin(x[None, None].float(), None if rests else state)
     return {
-        name: Layer(
+        name: LayerTrace(
             f"layer {number}",
             *(torch.stack(values).numpy() for values in found[name]),  # pyright: ignore[reportCallIssue]
             threshold=threshold_of(module),

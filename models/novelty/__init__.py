@@ -1,4 +1,5 @@
-"""Out-of-distribution detection: `known` in [0, 1], the labels "unknown" and "nothing", and calibrated probabilities.
+"""Out-of-distribution detection: `in_distribution` in [0, 1], the labels "unknown" and "nothing", and calibrated
+probabilities.
 
 `score` fits and applies the detector, `conformal` gives commitments, `alarm` tests
 for shift, `profile` compares cameras, `rates` reads a network's firing rates.

@@ -141,7 +141,7 @@ def checked(parts: dict[str, Floats], classes: int) -> Trials:
     return Trials(largest, counts.astype(np.int64), known)
 
 
-def wrong_lead(logits: Floats, label: int, before: int, settles: int) -> float:
+def wrong_margin(logits: Floats, label: int, before: int, settles: int) -> float:
     """Return the largest lead of a wrong label over a thing's steps, logits [k, K], 0 if none led; class `before` may
     lead in the first `settles` steps (-1: nothing was there).
     """
@@ -152,8 +152,8 @@ def wrong_lead(logits: Floats, label: int, before: int, settles: int) -> float:
 
 
 def fit_trials(leads: Floats, labels: NDArray[np.int64], known: Floats, classes: int) -> Trials:
-    """Return the calibration by the `wrong_lead` [n] of things of classes `labels` [n], and `known` [m] at the ends of
-    the streams' windows.
+    """Return the calibration by the `wrong_margin` [n] of things of classes `labels` [n], and `known` [m] at the ends
+    of the streams' windows.
     """
     counts = np.bincount(labels, minlength=classes)
     return Trials(leads[np.lexsort((leads, labels))], counts, np.sort(known))

@@ -16,7 +16,7 @@ ENOUGH = 3  # moving windows after which a stream is judged
 QUANTILES = (0.01, 0.5, 0.99)
 
 
-class Window(NamedTuple):
+class WindowStatistics(NamedTuple):
     """Statistics of one window of network inputs."""
 
     rate: float  # events per pixel and second; at most one of each polarity in a step counts
@@ -24,15 +24,15 @@ class Window(NamedTuple):
     uneven: float  # standard deviation of the pixels' activity / its mean: noise is spread evenly, so it is low
 
 
-def measure(x_seq: NDArray, step_us: int) -> Window:
+def measure(x_seq: NDArray, step_us: int) -> WindowStatistics:
     """Return the statistics of a window [T, 2, H, W] whose steps each show `step_us` microseconds of events."""
     seen = x_seq > 0
     count = int(np.count_nonzero(seen))
     if not count:
-        return Window(0.0, 0.5, 0.0)
+        return WindowStatistics(0.0, 0.5, 0.0)
     places = seen.any(1).mean(0)  # [H, W], share of the steps in which a pixel has events
     share = np.count_nonzero(seen[:, 1]) / count
-    return Window(2 * count / seen.size * 1e6 / step_us, share, float(places.std() / places.mean()))
+    return WindowStatistics(2 * count / seen.size * 1e6 / step_us, share, float(places.std() / places.mean()))
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class Profile:
                 raise ValueError(f"{name} must be three rising numbers, 0 or more")
 
     @classmethod
-    def of(cls, windows: list[Window]) -> "Profile | None":
+    def of(cls, windows: list[WindowStatistics]) -> "Profile | None":
         """Compute a profile from the windows that show no still scene; None if these are fewer than FEWEST."""
         rate = np.array([window.rate for window in windows])
         kept = rate > QUIET * np.median(rate) if len(rate) else rate > 0
@@ -59,11 +59,11 @@ class Profile:
         return cls(*(tuple(round(float(v), 5) for v in row) for row in low_to_high))
 
     @property
-    def middle(self) -> Window:
+    def middle(self) -> WindowStatistics:
         """The median of each statistic."""
-        return Window(self.rate[1], self.on[1], self.uneven[1])
+        return WindowStatistics(self.rate[1], self.on[1], self.uneven[1])
 
-    def far(self, seen: Window) -> dict[str, float]:
+    def far(self, seen: WindowStatistics) -> dict[str, float]:
         """Return by name the factor by which each statistic is outside the profile's 1st to 99th percentile: 1 inside,
         2 at twice the 99th or half the 1st. A large `uneven` counts as inside, since noise only lowers it.
         """
@@ -77,12 +77,12 @@ LEAST = 0.01  # smaller values are raised to this, so that factors stay finite
 LINE = 1.1  # smallest factor that `compare` reports
 
 
-def typical(windows: list[Window]) -> Window:
+def typical(windows: list[WindowStatistics]) -> WindowStatistics:
     """Return the median of each statistic."""
-    return Window(*np.median(windows, axis=0).tolist())
+    return WindowStatistics(*np.median(windows, axis=0).tolist())
 
 
-def compare(profile: Profile, seen: Window) -> str | None:
+def compare(profile: Profile, seen: WindowStatistics) -> str | None:
     """Return a sentence on the statistic in which a camera differs most from the training data, with a remedy; None
     if every statistic is within a factor of LINE of the profile.
     """
@@ -118,7 +118,7 @@ def _times(ratio: float) -> str:
     return f"a {1 / ratio:.0f}th of" if ratio < 0.29 else f"{ratio:.0%} of".replace("%", " %")
 
 
-class Watch:
+class ProfileWatch:
     """A check of a stream's first windows against the training data's profile. The result of `compare` is in `says`
     after ENOUGH windows with motion, or at the end of a shorter stream. Without a profile nothing is checked.
     """
@@ -128,7 +128,7 @@ class Watch:
         self.says: str | None = None
         self._judged = profile is None
         self._held: list[NDArray] = []
-        self._windows: list[Window] = []
+        self._windows: list[WindowStatistics] = []
 
     def push(self, x: NDArray, anew: bool = False) -> None:
         """Add the next input [2, H, W]; `anew` starts a new window, since time jumped before this input."""

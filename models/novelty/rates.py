@@ -1,4 +1,5 @@
-"""Firing rates by channel of the first neuron layers: the features for out-of-distribution detection (`known`).
+"""Firing rates by channel of the first neuron layers: the features for out-of-distribution detection
+(`in_distribution`).
 
 Early layers respond to the kind of input (edges, texture, density), late layers to the most similar class. An input
 unlike the training data is therefore best seen in the early layers (DECISIONS.md, "known").

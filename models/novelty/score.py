@@ -1,6 +1,8 @@
-"""Out-of-distribution detection: `known` in [0, 1] says how familiar an input is; also calibrated probabilities.
+"""Out-of-distribution detection: `in_distribution` in [0, 1] says how familiar an input is; also calibrated
+probabilities.
 
-`known` is a function of the sum of two scores, standardised on validation data and not fitted on unknown inputs:
+`in_distribution` is a function of the sum of two scores, standardised on validation data and not fitted on unknown
+inputs:
 
 * the log Mahalanobis distance (Lee et al. 2018) of the square roots of the window's firing rates to the nearest class
   mean, with one covariance for all classes. Square roots give counts of any rate about the same variance.
@@ -23,7 +25,7 @@ from spikesight.models.statistics import Floats, calibration_error, energy, fit_
 UNKNOWN, NOTHING = "unknown", "nothing"
 """Labels of an input that shows none of the classes, and of an input with too few events to judge."""
 SHOWN, KEPT = 0.9, 0.5
-"""`known` at the thresholds that 95 % (SHOWN) and 99 % (KEPT) of the validation windows reach or exceed."""
+"""`in_distribution` at the thresholds that 95 % (SHOWN) and 99 % (KEPT) of the validation windows reach or exceed."""
 SLOPE = float(np.log(SHOWN / (1 - SHOWN)))  # of the logistic function through both thresholds
 AT_BIN = ".lines"  # suffix of a checkpoint's array names for the lines of a shorter bin
 LEAST = 20  # validation samples to fix thresholds on
@@ -86,7 +88,7 @@ class ClassDistance:
 
 
 @dataclass(frozen=True)
-class Lines:
+class Thresholds:
     """Calibration values fitted on validation windows of 1 to T steps: float64 [T] each."""
 
     temperature: Floats  # of the softmax
@@ -94,22 +96,24 @@ class Lines:
     distance_spread: Floats  # standard deviation
     energy_mean: Floats
     energy_spread: Floats
-    shown: Floats  # 95 % quantile of the sum of both standardised scores (taught models: 80 %): `known` is SHOWN
-    kept: Floats  # 99 % quantile (taught models: 98 %): `known` is KEPT
+    shown: (
+        Floats  # 95 % quantile of the sum of both standardised scores (taught models: 80 %): `in_distribution` is SHOWN
+    )
+    kept: Floats  # 99 % quantile (taught models: 98 %): `in_distribution` is KEPT
     active: Floats  # fewest nonzero input values a step; with fewer the window shows nothing
 
 
 ROWS = (
     "temperature", "distance_mean", "distance_spread", "energy_mean", "energy_spread", "shown", "kept", "active",
 )  # fmt: skip
-"""Order of the fields of `Lines` in arrays [8, T]."""
+"""Order of the fields of `Thresholds` in arrays [8, T]."""
 
 
 class Judged(NamedTuple):
     """The detector's judgement of a window."""
 
     probabilities: Floats  # [K], with the calibrated temperature
-    known: float  # 0 to 1, 0 if there is nothing
+    in_distribution: float  # 0 to 1, 0 if there is nothing
     nothing: bool  # whether there are too few events to judge
 
 
@@ -121,7 +125,7 @@ class NoveltyDetector:
     """
 
     def __init__(
-        self, layers: int, distance: ClassDistance, lines: Lines, bins: Mapping[int, Lines] | None = None
+        self, layers: int, distance: ClassDistance, lines: Thresholds, bins: Mapping[int, Thresholds] | None = None
     ) -> None:
         self.layers, self.distance, self.lines, self.bins = layers, distance, lines, dict(bins or {})
         self.width = distance.centres.shape[1]  # R, rates a step
@@ -207,21 +211,21 @@ def gathered(state: dict[str, NDArray]) -> dict[str, NDArray]:
     return found
 
 
-def rows_of(lines: Lines) -> list[Floats]:
+def rows_of(lines: Thresholds) -> list[Floats]:
     """Return the lines in the order of ROWS, float64 [T] each."""
     return [getattr(lines, row) for row in ROWS]
 
 
-def lines_of(rows: Sequence[Floats] | NDArray) -> Lines:
+def thresholds_of(rows: Sequence[Floats] | NDArray) -> Thresholds:
     """Build lines from 8 rows [T] in the order of ROWS, as `rows_of` returns them."""
-    return Lines(**dict(zip(ROWS, np.asarray(rows, np.float64), strict=True)))
+    return Thresholds(**dict(zip(ROWS, np.asarray(rows, np.float64), strict=True)))
 
 
-def checked(rows: NDArray) -> Lines:
+def checked(rows: NDArray) -> Thresholds:
     """Build lines from an array [8, T]. Raises ValueError for a wrong shape or impossible values."""
     if rows.shape[0] != len(ROWS) or not rows.shape[1]:
         raise ValueError("its lines must be [8, T]")
-    lines = lines_of(rows)
+    lines = thresholds_of(rows)
     if min(lines.temperature.min(), lines.distance_spread.min(), lines.energy_spread.min()) <= 0:
         raise ValueError("temperatures and spreads must be positive")
     if not (lines.kept > lines.shown).all():
@@ -252,7 +256,7 @@ def fit_novelty(layers: int, training: Windows, validation: Windows, weight: flo
     return NoveltyDetector(layers, distance, fit_lines(distance, validation, weight))
 
 
-def fit_lines(distance: ClassDistance, of: Windows, weight: float = 1.0) -> Lines:
+def fit_lines(distance: ClassDistance, of: Windows, weight: float = 1.0) -> Thresholds:
     """Fit the calibration values to validation windows."""
     rows = []
     for at in range(of.logits.shape[1]):
@@ -263,7 +267,7 @@ def fit_lines(distance: ClassDistance, of: Windows, weight: float = 1.0) -> Line
         temperature = temperature if after < before else 1.0  # what does not help is not kept
         scores = score_lines(far[read], cold[read], of.weights[read], weight)
         rows.append((temperature, *scores, fewest_active(of, at)))
-    return lines_of(np.array(rows, np.float64).T)
+    return thresholds_of(np.array(rows, np.float64).T)
 
 
 def _read_right(logits: NDArray, labels: NDArray, typical: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
@@ -297,7 +301,7 @@ def score_lines(distances: Floats, cold: Floats, weights: Floats, weight: float)
 # --------------------------------------------------------------------------------------------------- at shorter bins
 
 # At every bin length an input shows the events of one trained bin, so firing rates and class distances stay valid. But
-# at shorter bins a window has more steps, and the first ones show few events. The calibration values (`Lines`) are
+# at shorter bins a window has more steps, and the first ones show few events. The calibration values (`Thresholds`) are
 # therefore fitted again on validation recordings at a few bin lengths. For a length between two of them, the values at
 # the same time since the window's start are interpolated, linearly in the logarithm of the bin length.
 
@@ -313,10 +317,10 @@ def novelty_at(known: NoveltyDetector, bin_us: int, trained_us: int, horizon: in
     share = 1.0 if longer == shorter else np.log(bin_us / shorter) / np.log(longer / shorter)
     times = bin_us * np.arange(1, horizon + 1, dtype=np.float64)
     few, many = (rows_at(bins[span], span, times) for span in (shorter, longer))
-    return NoveltyDetector(known.layers, known.distance, lines_of((1 - share) * few + share * many))
+    return NoveltyDetector(known.layers, known.distance, thresholds_of((1 - share) * few + share * many))
 
 
-def rows_at(lines: Lines, bin_us: int, times_us: Floats) -> Floats:
+def rows_at(lines: Thresholds, bin_us: int, times_us: Floats) -> Floats:
     """Return the values of `lines`, fitted at bins of `bin_us`, at these times since the window's start: [8, times]."""
     rows = rows_of(lines)
     own = bin_us * np.arange(1, len(rows[0]) + 1)

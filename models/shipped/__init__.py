@@ -40,7 +40,7 @@ def find(wanted: str) -> Path:
 
 FORM = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}(?<!\.)\Z")  # valid in a URL and as a folder on every system
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?\Z")  # names reserved by Windows, with any suffix
-LESSON = re.compile(r"lesson-[0-9a-f]{24}\Z")  # ids of teaching sessions, which address their models
+TEACHING_ID = re.compile(r"teaching-[0-9a-f]{24}\Z")  # ids of teaching sessions, which address their models
 
 
 def why_unfit(name: str) -> str:
@@ -54,7 +54,7 @@ def why_unfit(name: str) -> str:
     name = name.casefold() if name.isascii() else ""
     if not FORM.match(name):
         return "names are letters, digits, '.', '_' and '-', at most 64, with no '.' at an end"
-    if DEVICES.match(name) or LESSON.match(name):
+    if DEVICES.match(name) or TEACHING_ID.match(name):
         return "it is kept for something else"
     return ""
 

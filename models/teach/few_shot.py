@@ -22,10 +22,10 @@ from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.pace import why_not_paced
 from spikesight.models.neurons.state import State
-from spikesight.models.novelty.profile import Profile, Window, measure
+from spikesight.models.novelty.profile import Profile, WindowStatistics, measure
 from spikesight.models.novelty.rates import layers_to_watch
 from spikesight.models.shipped import find
-from spikesight.models.teach.head import Head, Judged, Regression, balance, judge
+from spikesight.models.teach.head import Head, HeadScores, Regression, balance, judge
 from spikesight.models.teach.unknown import Unknown, fit_unknown
 
 TURN, SIZE = 0.1, 0.1  # standard deviations of the rotation in radians, and of the size's logarithm
@@ -83,7 +83,7 @@ class EmbeddedExample:
     piece: str
     features: NDArray[np.float32]  # [1 + copies, F], the original first
     picture: NDArray[np.uint8]  # number of steps with OFF and with ON events at each pixel
-    window: Window | None = None  # statistics that characterise the camera
+    window: WindowStatistics | None = None  # statistics that characterise the camera
 
 
 def backbone(name: str) -> SpikingResNet:
@@ -255,7 +255,7 @@ def pieces_of(examples: list[EmbeddedExample]) -> NDArray[np.int64]:
     return np.array([order[name] for name in names])
 
 
-def _errors(judged: Judged, labels: NDArray[np.int64]) -> float:
+def _errors(judged: HeadScores, labels: NDArray[np.int64]) -> float:
     """Return the share of wrong examples in cross-validation, with the squared error to break ties."""
     seen = ~np.isnan(judged.scores[:, 0])
     if not seen.any():
@@ -275,7 +275,7 @@ class Taught:
     features: NDArray[np.float32]  # [M, 1 + copies, F], balanced
     scale: NDArray[np.float32]  # [F], the factors that balanced the features
     regression: Regression
-    judged: Judged
+    judged: HeadScores
     with_input: bool
     piece_counts: dict[str, int]  # number of pieces of each class
     profile: Profile | None = None

@@ -29,7 +29,7 @@ class Head:
 
 
 @dataclass(frozen=True)
-class Judged:
+class HeadScores:
     """Cross-validated scores, each example by a head that did not learn from its piece; NaN if its class has one."""
 
     scores: Floats  # [M, K], before the temperature
@@ -82,7 +82,7 @@ def balance(features: Features, of_input: NDArray[np.bool_]) -> Features:
     return np.where(of_input, np.sqrt(max(1.0, float(ratio))), 1.0).astype(np.float32)
 
 
-def judge(regression: Regression, labels: NDArray[np.int64], pieces: NDArray[np.int64]) -> Judged:
+def judge(regression: Regression, labels: NDArray[np.int64], pieces: NDArray[np.int64]) -> HeadScores:
     """Cross-validate with whole pieces [M] held out; copies are trained on but not scored."""
     scores = regression.without(folds(labels, pieces))[:, 0]
     judged = ~np.isnan(scores[:, 0])
@@ -90,7 +90,7 @@ def judge(regression: Regression, labels: NDArray[np.int64], pieces: NDArray[np.
     temperature = (
         fit_temperature(scores[judged], labels[judged], np.ones(int(judged.sum()))) if enough else UNJUDGED_TEMPERATURE
     )
-    return Judged(scores, temperature)
+    return HeadScores(scores, temperature)
 
 
 def folds(labels: NDArray[np.int64], pieces: NDArray[np.int64]) -> NDArray[np.int64]:

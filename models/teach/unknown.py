@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.novelty.score import ClassDistance, NoveltyDetector, lines_of
+from spikesight.models.novelty.score import ClassDistance, NoveltyDetector, thresholds_of
 from spikesight.models.statistics import Floats, energy, fit_temperature, interval, quantile
-from spikesight.models.teach.head import Judged, Regression
+from spikesight.models.teach.head import HeadScores, Regression
 
 SPHERE = 0.5  # shrinkage of the covariance towards a sphere, since examples are few
 ENOUGH = 20  # fewest held-out examples from which thresholds are set
@@ -40,7 +40,7 @@ def fit_unknown(
     labels: NDArray[np.int64],
     pieces: NDArray[np.int64],
     regression: Regression,
-    judged: Judged,
+    judged: HeadScores,
 ) -> Unknown | None:
     """Fit on roots of early rates [M, S], labels [M] and pieces [M]; None for too few examples."""
     seen, classes = ~np.isnan(judged.scores[:, 0]), judged.scores.shape[1]
@@ -66,7 +66,7 @@ def fit_unknown(
     row = (temperature, far_mean, far_spread, cold_mean, cold_spread, shown, max(kept, shown + 0.1), FEWEST)
     told = [float((stranger[labels == label] > kept).mean()) for label in range(classes)]
     noticed = max(0.0, sum(told) / classes - FEWER)
-    detector = NoveltyDetector(layers, distance, lines_of(np.array(row)[:, None]))
+    detector = NoveltyDetector(layers, distance, thresholds_of(np.array(row)[:, None]))
     return Unknown(detector, noticed, interval(noticed * classes, classes))
 
 

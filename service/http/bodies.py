@@ -59,7 +59,7 @@ class ObjectBody(Body):
     box: tuple[float, float, float, float] = Field(description="left, top, width and height in pixels")
     label: str = Field(description="the object's class, smoothed over steps")
     confidence: float
-    known: float | None = None
+    in_distribution: float | None = None
     commitment: CommitmentBody | None = None
 
 
@@ -67,14 +67,16 @@ class AnswerBody(Body):
     """A prediction after one step or a whole sample; the fields are those of `models.steps.Prediction.fields`."""
 
     label: str = Field(
-        description='a class; "unknown" (`known` below 0.5); "nothing" (few events); as its last window mostly says',
+        description='what is shown: a class, "unknown" (out of distribution) or "nothing" (few events); "" before '
+        "there is evidence; of a recording, what its last window mostly shows",
         examples=["7"],
     )
-    index: int = Field(description="of the best class, whatever the label", examples=[7])
-    confidence: float = Field(description="the probability of the best class", ge=0, le=1)
-    known: float | None = Field(
+    top1: str = Field(description="the class with the highest probability, whatever the label", examples=["7"])
+    index: int = Field(description="of `top1` among the classes", examples=[7])
+    confidence: float = Field(description="the probability of `top1`", ge=0, le=1)
+    in_distribution: float | None = Field(
         default=None,
-        description="how familiar the input is: 95 % of validation data has 0.9 or more, 99 % has 0.5 or more; "
+        description="in-distribution score: 95 % of validation data has 0.9 or more, 99 % has 0.5 or more; "
         "null: the model was not calibrated",
         ge=0,
         le=1,
@@ -82,7 +84,7 @@ class AnswerBody(Body):
     commitment: CommitmentBody | None = Field(default=None, description="null: not calibrated at this bin")
     n_events: int
     objects: list[ObjectBody] | None = Field(
-        default=None, description="where several are looked for: those that are familiar and steady, as they are read"
+        default=None, description="of a detector: the objects whose label is shown, in reading order"
     )
 
 
@@ -99,7 +101,7 @@ class StepBody(AnswerBody):
 
 
 class SegmentBody(Body):
-    """A stretch of a recording over which one label was shown."""
+    """An interval of a recording over which one label was shown."""
 
     start_us: int = Field(description="since the recording's beginning")
     end_us: int

@@ -17,7 +17,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from starlette.websockets import WebSocket
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from spikesight.service.http.door import MAX_HEAD, Connection
+from spikesight.service.http.connections import MAX_HEAD, Connection
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.shares import RateLimit, client_key
 from spikesight.service.settings import Settings
@@ -93,7 +93,7 @@ class Gate:
         if scope["type"] == "lifespan":
             await self.app(scope, receive, send)
             return
-        with self.runtime.door.calling(scope) as connection:
+        with self.runtime.connections.calling(scope) as connection:
             if scope["type"] == "websocket":
                 receive = greeted(receive, connection)
             else:

@@ -19,7 +19,7 @@ from spikesight.service.http.metrics import Metrics
 log = logging.getLogger("spikesight")
 
 
-class Lines(logging.Formatter):
+class LogLines(logging.Formatter):
     """Log formatter of one line a record: JSON, or text as `LEVEL event key=value ...`."""
 
     def __init__(self, kind: str) -> None:
@@ -42,7 +42,7 @@ class Lines(logging.Formatter):
 def configure(kind: str) -> None:
     """Send the logs of the service and of uvicorn to standard error; `kind` is "json" or "text"."""
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(Lines(kind))
+    handler.setFormatter(LogLines(kind))
     for name, level in (("spikesight", logging.INFO), ("uvicorn.error", logging.WARNING)):
         logger = logging.getLogger(name)
         logger.handlers, logger.propagate = [handler], False

@@ -12,7 +12,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from spikesight.models.native.memory import keep_libraries
-from spikesight.service.http.door import KEEP_ALIVE_S, CountedFrames, CountedRequests
+from spikesight.service.http.connections import KEEP_ALIVE_S, CountedFrames, CountedRequests
 from spikesight.service.settings import Settings
 
 UNREAD_BYTES = 128 * 1024  # send buffer of a connection in the kernel: unread bytes beyond it are noticed
@@ -47,7 +47,7 @@ class Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Return whether to shut down, and end late connections; uvicorn calls this ten times a second."""
-        self._app.state.runtime.door.sweep()
+        self._app.state.runtime.connections.sweep()
         ended = await super().on_tick(counter)
         return ended or (self._exit_at is not None and time.monotonic() >= self._exit_at)
 
@@ -60,11 +60,11 @@ def of_interest(record: logging.LogRecord) -> bool:
 def server(app: Starlette, settings: Settings, greeting: str = "") -> Server:
     """Return the server of an app; `serve` runs it."""
     logging.getLogger("uvicorn.error").addFilter(of_interest)
-    door = {"door": app.state.runtime.door}
+    connections = {"connections": app.state.runtime.connections}
     config = uvicorn.Config(
         app,
-        http=type("Requests", (CountedRequests, HttpToolsProtocol), door),
-        ws=type("Frames", (CountedFrames, WebSocketsSansIOProtocol), door),
+        http=type("Requests", (CountedRequests, HttpToolsProtocol), connections),
+        ws=type("Frames", (CountedFrames, WebSocketsSansIOProtocol), connections),
         ws_max_size=settings.max_message,
         ws_per_message_deflate=False,
         ws_ping_interval=20,

@@ -1,6 +1,6 @@
 """Run untrusted work, such as decoding uploads, in processes of its own, forked from one that has imported everything.
 
-    processes = Processes()
+    processes = DecoderProcesses()
     await processes.run(function, *arguments, deadline=time.monotonic() + 10)
 
 The standard library's fork server makes the processes, as the service itself cannot fork: it has threads. Functions,
@@ -164,7 +164,7 @@ class Worker:
             shutil.rmtree(self.folder, ignore_errors=True)
 
 
-class Processes:
+class DecoderProcesses:
     """A pool of worker processes, for one event loop; started and stopped with the service."""
 
     def __init__(self) -> None:

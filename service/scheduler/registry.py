@@ -50,7 +50,7 @@ class WrongBin(ServiceError):
     """The model cannot run with bins of the requested length."""
 
 
-class Model:
+class ServedModel:
     """A served model: a classifier and the thread that steps it. Each further bin length has a thread of its own."""
 
     def __init__(
@@ -69,7 +69,7 @@ class Model:
         self.classifier, self.name = classifier, classifier.name
         self.counted_as = counted_as or self.name
         self._made_from = settings, metrics, mailbox, counted_as, on_step
-        self._at: dict[int, Model] = {}  # by bin length, us: whole milliseconds in the contract's range, so few
+        self._at: dict[int, ServedModel] = {}  # by bin length, us: whole milliseconds in the contract's range, so few
         self._ended, self._changing = False, threading.Lock()
         counted = metrics.ticker(self.counted_as)
 
@@ -92,7 +92,7 @@ class Model:
         """Return the number of requests admitted and not yet answered, at all bin lengths."""
         return self.scheduler.depth + sum(model.scheduler.depth for model in list(self._at.values()))
 
-    def at(self, bin_ms: float | None) -> "Model":
+    def at(self, bin_ms: float | None) -> "ServedModel":
         """Return this model with bins of `bin_ms`, starting it if needed; None: itself. Raises WrongBin, Stopped."""
         if bin_ms is None:
             return self
@@ -109,11 +109,11 @@ class Model:
             if self._ended:
                 raise Stopped
             if bin_us not in self._at:
-                self._at[bin_us] = Model(self.classifier.at(bin_ms), *self._made_from)
+                self._at[bin_us] = ServedModel(self.classifier.at(bin_ms), *self._made_from)
                 self._at[bin_us].scheduler.start()
             return self._at[bin_us]
 
-    def _all_bins(self) -> list["Model"]:
+    def _all_bins(self) -> list["ServedModel"]:
         """Return this model and those at other bin lengths; from now on no further bin length starts."""
         with self._changing:
             self._ended = True
@@ -143,8 +143,8 @@ class Registry:
 
     def __init__(self, settings: Settings, metrics: Metrics, mailbox: Mailbox) -> None:
         self._settings, self._metrics, self._mailbox = settings, metrics, mailbox
-        self._models: dict[str, Model] = {}
-        self._unlisted: dict[str, Model] = {}  # models of teaching sessions: found by name, but not listed
+        self._models: dict[str, ServedModel] = {}
+        self._unlisted: dict[str, ServedModel] = {}  # models of teaching sessions: found by name, but not listed
         self._folders: dict[str, Path] = {}  # by name, of the models loaded from disk
         self._named: frozenset[str] = frozenset()  # models named in the settings
 
@@ -168,12 +168,12 @@ class Registry:
             model.scheduler.start()
         event("models loaded", models=",".join(self._models))
 
-    def _from_disk(self, folder: Path, name: str, of: str) -> Model:
+    def _from_disk(self, folder: Path, name: str, of: str) -> ServedModel:
         """Load a model and warm it up; `of` is its number in the log. Raises CheckpointError."""
         begin = time.monotonic()
         classifier = Classifier.load(folder)
         classifier.name = name
-        model = Model(classifier, self._settings, self._metrics, self._mailbox)
+        model = ServedModel(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
         self._folders[name] = folder
         took = round(time.monotonic() - begin, 1)
@@ -182,20 +182,20 @@ class Registry:
             event(SLOW, logging.WARNING, model=name, mend="spikesight doctor")
         return model
 
-    def add(self, classifier: Classifier, folder: Path | None = None) -> Model:
+    def add(self, classifier: Classifier, folder: Path | None = None) -> ServedModel:
         """Add a classifier from memory, replacing any model of the same name. `folder`: where it is saved, if it is."""
-        model = Model(classifier, self._settings, self._metrics, self._mailbox)
+        model = ServedModel(classifier, self._settings, self._metrics, self._mailbox)
         model.warm_up()
         if folder is not None:
             self._folders[model.name] = folder
         self._replace(self._models, model)
         return model
 
-    def add_unlisted(self, model: Model) -> None:
+    def add_unlisted(self, model: ServedModel) -> None:
         """Serve a teaching session's model without listing it, replacing any of the same name."""
         self._replace(self._unlisted, model)
 
-    def _replace(self, models: dict[str, Model], model: Model) -> None:
+    def _replace(self, models: dict[str, ServedModel], model: ServedModel) -> None:
         """Start a model and put it in place of the old one, which ends after its open streams and requests."""
         model.scheduler.start()
         old, models[model.name] = models.get(model.name), model
@@ -218,7 +218,7 @@ class Registry:
         """Stop serving a teaching session's model; open streams finish on it."""
         self._unlisted.pop(name).retire()
 
-    def get(self, name: str | None, bin_ms: float | None = None) -> Model:
+    def get(self, name: str | None, bin_ms: float | None = None) -> ServedModel:
         """Return the model of this name (None: default), with bins of `bin_ms`. Raises UnknownModel, WrongBin."""
         if name is None:
             model = next(iter(self._models.values()))
@@ -232,7 +232,7 @@ class Registry:
         """Return whether every model's request queue is full."""
         return bool(self._models) and all(model.scheduler.full for model in self._models.values())
 
-    def all(self) -> list[Model]:
+    def all(self) -> list[ServedModel]:
         """Return all listed models, the default first."""
         return list(self._models.values())
 

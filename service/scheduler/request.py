@@ -6,14 +6,14 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass, field
 
-from spikesight.models.classifier.objects import Objects
+from spikesight.models.classifier.readout import DetectionReadout
 from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.novelty.conformal import ERROR_RATE
-from spikesight.models.steps import Answer, Input, Outcome, Track
+from spikesight.models.steps import Answer, Input, Outcome, StreamReadout
 from spikesight.service.http.errors import Expired, ServiceError
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,7 +52,9 @@ class Result:
 class RequestReceiver:
     """Collects the outcomes of a request's steps into a Result."""
 
-    def __init__(self, track: Track | Objects, window: int, mailbox: Mailbox, wanted: AnswerSpec = EVERY_STEP) -> None:
+    def __init__(
+        self, track: StreamReadout | DetectionReadout, window: int, mailbox: Mailbox, wanted: AnswerSpec = EVERY_STEP
+    ) -> None:
         self._track, self._mailbox, self._wanted, self._window = track, mailbox, wanted, window
         self._answers: list[Answer] = []
         self._inside: list[Inside] = []
@@ -121,7 +123,7 @@ class RequestReceiver:
 
 
 async def run_request(
-    model: Model,
+    model: ServedModel,
     decode: Callable[[], list[Input]],
     mailbox: Mailbox,
     thread: Executor,

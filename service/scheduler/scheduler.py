@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from spikesight.models.classifier import Classifier
-from spikesight.models.classifier.objects import outcomes
+from spikesight.models.classifier.readout import outcomes
 from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step

@@ -10,7 +10,7 @@ Post = Callable[[dict[str, Any]], None]
 
 
 class Report:
-    """Posts a record of every step, or (`every_step` False) only when the steady label or the objects change."""
+    """Posts a record of every step, or (`every_step` False) only when the label or the objects change."""
 
     def __init__(self, post: Post, source: str, *, every_step: bool) -> None:
         self._post, self._source, self._every_step = post, source, every_step
@@ -18,8 +18,8 @@ class Report:
 
     def report_step(self, model: str, answer: Answer) -> None:
         """Post a record of this step's answer if it is due."""
-        steady = answer.steady or self._shown[0]
-        shown = steady, *((one.id, one.label) for one in answer.prediction.objects or ())
+        label = answer.prediction.label or self._shown[0]
+        shown = label, *((one.id, one.label) for one in answer.prediction.objects or ())
         changed, self._shown = shown != self._shown, shown
         if changed or self._every_step:
             self._post(record_of(self._source, model, answer))
@@ -36,8 +36,8 @@ def now() -> str:
 def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
     """Return the record of an answer.
 
-    `label`: the steady one, "" before there is one; `step_label`: that of this step, which may flicker; `probability`
-    in [0, 1] of the best class; `commitment`: None where the model has none; `time` of sending;
+    `label`: what is shown, "" before there is evidence; `top1`: the most probable class of this step, which may
+    flicker; `probability` in [0, 1] of that class; `commitment`: None where the model has none; `time` of sending;
     `t_us`: the source's time, us; `objects`: only for a stream that looks for several.
     """
     prediction = answer.prediction
@@ -47,9 +47,9 @@ def record_of(source: str, model: str, answer: Answer) -> dict[str, Any]:
         "time": now(),
         "t_us": prediction.end_us,
         "step": prediction.step,
-        "label": answer.steady,
-        "step_label": prediction.label,
+        "label": prediction.label,
+        "top1": prediction.top1,
         "probability": round(prediction.confidence, 4),
-        "known": None if prediction.known is None else round(prediction.known, 4),
+        "in_distribution": None if prediction.in_distribution is None else round(prediction.in_distribution, 4),
         "commitment": prediction.commitment and prediction.commitment.fields(),
     } | ({} if prediction.objects is None else {"objects": [one.fields() for one in prediction.objects]})

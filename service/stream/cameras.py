@@ -18,11 +18,11 @@ from spikesight.service.http.bodies import CameraBody
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model, WrongBin
+from spikesight.service.scheduler.registry import ServedModel, WrongBin
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
 from spikesight.service.stream.messages import Hello, Ticket
-from spikesight.service.stream.protocol import Batch, StreamCore
+from spikesight.service.stream.protocol import InputBatch, StreamCore
 
 BACKLOG = 64  # packets queued for a slow stream; the oldest are dropped
 
@@ -154,7 +154,7 @@ def name_of(source: Source) -> str:
 class CameraStream:
     """A camera's stream on the default model. Raises SettingsError for an image model."""
 
-    def __init__(self, camera: Camera, model: Model) -> None:
+    def __init__(self, camera: Camera, model: ServedModel) -> None:
         if model.classifier.contract.kind != "events":
             raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
         size = camera.source.size
@@ -171,7 +171,7 @@ class CameraStream:
         elif (batch := self.core.tick()) is not None:
             self._submit(batch)
 
-    def _submit(self, batch: Batch) -> None:
+    def _submit(self, batch: InputBatch) -> None:
         """Submit a batch; if too many inputs would wait, drop those that wait already."""
         if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
             self.core.drop_last(len(self.model.scheduler.drop_waiting(self.job)))

@@ -73,7 +73,7 @@ async def run_stream(
 ) -> None:
     """Run the stream that a hello asks for: of a teaching session, a camera or the client. Raises Ended."""
     try:
-        teaching = None if hello.lesson is None else sessions.get(hello.lesson)
+        teaching = None if hello.teaching is None else sessions.get(hello.teaching)
         camera = None if hello.source is None else cameras.get(hello.source)
         own_ms = runtime.settings.camera_bin_ms if camera and hello.model is None else None
         model = teaching.learner.model if teaching else runtime.registry.get(hello.model, hello.bin_ms or own_ms)

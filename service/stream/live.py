@@ -15,10 +15,10 @@ from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.shares import TokenBucket
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.queue import Job
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.stream.cameras import Camera
 from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text, parse_frame
-from spikesight.service.stream.protocol import Batch, Outgoing, StreamCore, slow
+from spikesight.service.stream.protocol import InputBatch, Outgoing, StreamCore, slow
 
 
 class Outbox:
@@ -97,7 +97,7 @@ class Live:
     """
 
     def __init__(
-        self, socket: WebSocket, runtime: Runtime, model: Model, hello: Hello, camera: Camera | None = None
+        self, socket: WebSocket, runtime: Runtime, model: ServedModel, hello: Hello, camera: Camera | None = None
     ) -> None:
         self.socket, self.runtime, self.model, self.camera = socket, runtime, model, camera
         self.settings = runtime.settings
@@ -198,7 +198,7 @@ class Live:
         except (ServiceError, PacketError, SessionError) as error:
             self.send([Outgoing(error_text(frame.seq, str(error)))])
 
-    async def submit_all(self, batches: Iterator[Batch], threaded: bool = False) -> None:
+    async def submit_all(self, batches: Iterator[InputBatch], threaded: bool = False) -> None:
         """Submit the batches of one message; each is computed when it is this stream's turn."""
         more = True
         while more:
@@ -211,7 +211,7 @@ class Live:
             await self.submit(batch)
             more = not batch.last
 
-    async def submit(self, batch: Batch) -> None:
+    async def submit(self, batch: InputBatch) -> None:
         """Submit a batch: drop waiting inputs first ("freshest"), or wait until few are unanswered ("complete")."""
         core, before = self.core, self.core.dropped
         if batch.inputs and core.hello.mode == "freshest":

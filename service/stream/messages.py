@@ -16,7 +16,7 @@ from spikesight.service.http.bodies import GUARANTEE, Body
 if TYPE_CHECKING:  # the client imports this module, too, and needs no model
     from spikesight.models.neurons.probe import Inside
     from spikesight.models.steps import Answer
-    from spikesight.service.scheduler.registry import Model
+    from spikesight.service.scheduler.registry import ServedModel
 
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
 PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height
@@ -69,7 +69,7 @@ class Hello(Body):
     probe: Probe = Field(
         default=False, description="add what happens inside the network; [layer, row, column]: membranes there, too"
     )
-    lesson: str | None = Field(
+    teaching: str | None = Field(
         default=None, description="a teaching session's id: the stream is on its model and may give examples"
     )
 
@@ -200,7 +200,7 @@ def text(**fields: Any) -> str:
     return to_json(fields).decode()
 
 
-def ready_text(model: "Model", error_rate: float, ann_macs: int) -> str:
+def ready_text(model: "ServedModel", error_rate: float, ann_macs: int) -> str:
     """Return what a stream begins with; `ann_macs`: of an ANN that sees what this stream sees, a step."""
     classifier = model.classifier
     return text(
@@ -232,7 +232,6 @@ def prediction_text(
         seq=ticket.seq,
         t=ticket.t_ms,
         **prediction.fields(logits=logits),
-        steady=answer.steady,
         layer_spikes=answer.layer_spikes,
         total_spikes=answer.total_spikes,
         total_synops=answer.total_synops,

@@ -21,7 +21,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.steps import Answer, Input, Outcome, SessionError
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.stream.messages import (
     CONTROL,
     IMAGE,
@@ -51,7 +51,7 @@ class Outgoing(NamedTuple):
     settles: int = 0  # number of inputs that it answers
 
 
-class Batch(NamedTuple):
+class InputBatch(NamedTuple):
     """Inputs from one message or a part of it."""
 
     ticket: Ticket
@@ -68,7 +68,7 @@ class StreamCore:
 
     def __init__(
         self,
-        model: Model,
+        model: ServedModel,
         hello: Hello,
         max_pending: int,
         max_pixels: int,
@@ -87,7 +87,7 @@ class StreamCore:
 
     # Messages in.
 
-    def batches(self, frame: Frame) -> Iterator[Batch]:
+    def batches(self, frame: Frame) -> Iterator[InputBatch]:
         """Yield the inputs of one frame or packet, in several batches if it spans many bins.
 
         Each batch is computed when asked for; see `slow`. Raises ServiceError, PacketError or SessionError.
@@ -97,11 +97,11 @@ class StreamCore:
             image = decode_image(frame.payload, self.max_pixels)
             inputs = self.session.frame(image, self._frame_time(round(frame.t_ms * 1e3)))
             self._keep_picture(ticket, self.session.seen)
-            yield Batch(self.annotate(ticket), inputs)
+            yield InputBatch(self.annotate(ticket), inputs)
         else:
             yield from self.events(events_in(frame.payload), ticket)
 
-    def events(self, events: NDArray, ticket: Ticket) -> Iterator[Batch]:
+    def events(self, events: NDArray, ticket: Ticket) -> Iterator[InputBatch]:
         """Yield the inputs of a packet of events, in several batches if it spans many bins."""
         if len(events):
             self._newest = int(events["t"][-1]), self._clock()
@@ -110,7 +110,7 @@ class StreamCore:
         for number, part in enumerate(parts, 1):
             jump, skipped = self._skip_silence(part)
             inputs = jump + self.session.push(part)
-            yield Batch(self.annotate(ticket), inputs, number == len(parts), skipped)
+            yield InputBatch(self.annotate(ticket), inputs, number == len(parts), skipped)
 
     def _frame_time(self, came_us: int) -> int:
         """Return the time on the stream's clock of a frame: its own; in mode "freshest", where frames are moved before
@@ -157,7 +157,7 @@ class StreamCore:
         else:
             self.probe = message.probe
 
-    def tick(self) -> Batch | None:
+    def tick(self) -> InputBatch | None:
         """Return the inputs of bins that end by the clock while no events come; None if there are none."""
         pipeline = self.session.pipeline
         if self._newest is None or pipeline is None:
@@ -165,9 +165,9 @@ class StreamCore:
         t_us, came = self._newest
         now_us = t_us + int((self._clock() - came) * 1e6) - LATE_BINS * pipeline.contract.bin_us
         inputs = self.session.tick(now_us) if now_us > t_us else []
-        return Batch(self.annotate(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
+        return InputBatch(self.annotate(Ticket(self._latest.seq, self._latest.t_ms)), inputs) if inputs else None
 
-    def move(self, model: Model) -> None:
+    def move(self, model: ServedModel) -> None:
         """Continue on another model of the same contract; all inputs must have been answered."""
         self.model = model
         self.session.switch_network(model.classifier)
@@ -179,7 +179,7 @@ class StreamCore:
         """Number of admitted inputs whose answers have not been sent."""
         return self._admitted - self._sent
 
-    def admit(self, batch: Batch) -> tuple[list[Input], list[Outgoing]]:
+    def admit(self, batch: InputBatch) -> tuple[list[Input], list[Outgoing]]:
         """Return the inputs of a batch to be stepped, and the messages to be sent at once.
 
         A message without inputs gets an ack. In mode "freshest", inputs are dropped while the client leaves too many
@@ -234,7 +234,7 @@ class StreamCore:
         return [Outgoing(pack_picture(ticket.seq, step, sensor.width, sensor.height, seen))]
 
     def _ack(self, ticket: Ticket) -> list[Outgoing]:
-        return [Outgoing(ack_text(ticket, self.dropped)), *self._picture(ticket, self.session.track.seen)]
+        return [Outgoing(ack_text(ticket, self.dropped)), *self._picture(ticket, self.session.readout.seen)]
 
     def _drop(self, tickets: list[Ticket]) -> list[Outgoing]:
         """Count inputs as dropped; return acks for messages that lose their last answer."""
@@ -244,8 +244,8 @@ class StreamCore:
 
 def session_of(classifier: Classifier, hello: Hello) -> Session:
     """Create the session that a hello asks for. Raises Ended 1008."""
-    if hello.lesson is not None and (hello.objects or hello.bin_ms):
-        raise Ended(1008, "a lesson's stream shows one thing, at its own bin: no objects and no bin_ms")
+    if hello.teaching is not None and (hello.objects or hello.bin_ms):
+        raise Ended(1008, "a teaching session's stream shows one thing, at its own bin: no objects and no bin_ms")
     try:
         return Session(
             classifier,

@@ -9,7 +9,7 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.stream.cameras import Camera
 from spikesight.service.stream.live import Live
 from spikesight.service.stream.messages import Ended, Hello, ShowMessage, error_text
-from spikesight.service.stream.protocol import Batch, Outgoing
+from spikesight.service.stream.protocol import InputBatch, Outgoing
 from spikesight.service.teach.bodies import TeachingBody
 from spikesight.service.teach.examples import WindowCutter, moves
 from spikesight.service.teach.routes import label_of
@@ -75,7 +75,7 @@ class TeachingStream(Live):
         self.teaching.examples.check_room(label)
         self.teaching.examples.showing[self], self._take = label, self.teaching.examples.new_take()
 
-    async def submit(self, batch: Batch) -> None:
+    async def submit(self, batch: InputBatch) -> None:
         """Collect inputs as examples, and step the session's newest model with them."""
         if self.teaching.learner.model is not self.model:
             await self.move()

@@ -19,7 +19,7 @@ class TaughtClass(Body):
 class TeachingBody(Body):
     """The state of a teaching session."""
 
-    type: Literal["lesson"] = "lesson"
+    type: Literal["teaching"] = "teaching"
     id: str = Field(description="of the session, and the name of its model for /v1/stream and /v1/predict")
     features: str = Field(description="the model whose frozen network gives the features")
     window_ms: float = Field(description="length of an example")
@@ -50,4 +50,4 @@ class TakenBody(Body):
     taken: list[int] = Field(description="numbers of the new examples")
     skipped: int = Field(description="windows in which too little moved")
     warnings: list[str] = Field(default=[], description="what was damaged or guessed in the recording")
-    lesson: TeachingBody
+    teaching: TeachingBody

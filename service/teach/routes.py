@@ -176,7 +176,7 @@ async def add_upload(
         taken = await session.examples.add(waiting, session.examples.new_take(digest(data)), windows)
     if not taken:
         session.examples.check_room(label)  # others may have filled it meanwhile
-    return TakenBody(taken=taken, skipped=skipped, warnings=warnings, lesson=session.body())
+    return TakenBody(taken=taken, skipped=skipped, warnings=warnings, teaching=session.body())
 
 
 async def save(sessions: TeachingSessions, session: TeachingSession, name: str) -> None:

@@ -26,7 +26,7 @@ NO_CHANGE = "the folder of saved models cannot be changed"
 
 
 @dataclass(frozen=True)
-class Head:
+class SavedHead:
     """A network with a learnt head, its card, and its quality (see `models.teach.advice.report`)."""
 
     network: TaughtNetwork
@@ -59,7 +59,7 @@ class SavedModels:
             raise ServiceError(403, NOT_KEPT)
         return self._save_to
 
-    def save(self, name: str, head: Head, own: str | None) -> None:
+    def save(self, name: str, head: SavedHead, own: str | None) -> None:
         """Save a model and serve it. `own`: the name that the session saved by last, the only one it may overwrite."""
         folder = self.folder()
         if name != own:

@@ -17,10 +17,10 @@ from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.logs import log
 from spikesight.service.http.shares import OneByOne, Quota
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.teach.bodies import TaughtClass, TeachingBody
 from spikesight.service.teach.examples import BIN_US, SENSOR, STEPS, Examples
-from spikesight.service.teach.saving import Head, SavedModels
+from spikesight.service.teach.saving import SavedHead, SavedModels
 
 FEW, SHARE = 3, 20  # a new head is learnt after FEW new examples, or 1 / SHARE of all if that is more
 NOT_READY = "the session has no model yet: show examples of at least two classes"
@@ -40,9 +40,9 @@ class Learner:
     def __init__(
         self,
         examples: Examples,
-        make: Callable[[list[EmbeddedExample], list[str]], tuple[Head | None, Model]],
+        make: Callable[[list[EmbeddedExample], list[str]], tuple[SavedHead | None, ServedModel]],
         turns: OneByOne,
-        serve: Callable[[Model], None],
+        serve: Callable[[ServedModel], None],
         notify: Callable[[], None],
     ) -> None:
         self._examples, self._make, self._turns, self._serve, self._notify = examples, make, turns, serve, notify
@@ -89,7 +89,7 @@ class Learner:
             self._task = None
             self._notify()
 
-    def ready(self) -> Head:
+    def ready(self) -> SavedHead:
         """Return the newest head. Raises ServiceError 409 before there is one."""
         if self.head is None:
             raise ServiceError(409, NOT_READY)
@@ -107,7 +107,7 @@ class TeachingSession:
     every change, and with None at the end.
     """
 
-    def __init__(self, identity: str, features: Model | None, runtime: Runtime, turns: OneByOne) -> None:
+    def __init__(self, identity: str, features: ServedModel | None, runtime: Runtime, turns: OneByOne) -> None:
         network = features.classifier.network if features else backbone(START)
         assert isinstance(network, SpikingResNet)
         self.id, self.features, self.used = identity, features.name if features else START, time.monotonic()
@@ -119,7 +119,7 @@ class TeachingSession:
         self.examples = Examples(self._few_shot, self.turns, runtime.settings.max_examples, self.changed)
         self.learner = Learner(self.examples, self._make, self.turns, runtime.registry.add_unlisted, self.notify)
 
-    def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[Head | None, Model]:
+    def _make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[SavedHead | None, ServedModel]:
         """Return the head learnt from these examples, and its model; None and an untaught model for under two classes.
 
         Called in the teaching thread. `recordings`: hashes of the recordings they come from.
@@ -136,13 +136,13 @@ class TeachingSession:
         }
         metrics = {key: found[key] for key in ("accuracy", "correct", "count", "interval")}
         network, card = taught.checkpoint(training, metrics)
-        return Head(network, card, found), self._model(network, card)
+        return SavedHead(network, card, found), self._model(network, card)
 
-    def _model(self, network: TaughtNetwork, card: Card) -> Model:
+    def _model(self, network: TaughtNetwork, card: Card) -> ServedModel:
         runtime, own = self._runtime, network.head.weight.numel()
         classifier = Classifier(network, card, self.id, ann_macs=self._frozen_macs and self._frozen_macs + own)
         self._frozen_macs = classifier.ann_macs - own
-        return Model(classifier, runtime.settings, runtime.metrics, runtime.mailbox, "lesson", self.touch)
+        return ServedModel(classifier, runtime.settings, runtime.metrics, runtime.mailbox, "teaching", self.touch)
 
     def touch(self) -> None:
         """Mark the session as used now. Callable from any thread."""
@@ -190,7 +190,7 @@ class TeachingSessions:
     def __init__(self, runtime: Runtime) -> None:
         settings = runtime.settings
         self.runtime = runtime
-        self._quota = Quota(settings.max_lessons, settings.max_lessons_per_client)
+        self._quota = Quota(settings.max_teaching_sessions, settings.max_teaching_per_client)
         self._open: dict[str, tuple[TeachingSession, str]] = {}  # by id: session and client
         self._thread = ThreadPoolExecutor(1, "teach")
         self.saved_models = SavedModels(runtime)
@@ -203,7 +203,7 @@ class TeachingSessions:
         if (reached := self._quota.acquire(client)) is not None:
             raise Overloaded if reached == "total" else ServiceError(429, TOO_MANY)
         try:
-            identity = f"lesson-{secrets.token_hex(12)}"
+            identity = f"teaching-{secrets.token_hex(12)}"
             turns = OneByOne(self._thread)
             session = await turns.run(lambda: TeachingSession(identity, model, self.runtime, turns))
         except BaseException:
@@ -213,7 +213,7 @@ class TeachingSessions:
         self.runtime.registry.add_unlisted(session.learner.model)
         return session
 
-    def _features(self, name: str | None) -> Model | None:
+    def _features(self, name: str | None) -> ServedModel | None:
         """Return the model of this name, whose network gives the features; None for the one that ships for it."""
         if name is None:
             return None
@@ -250,7 +250,7 @@ class TeachingSessions:
 
     def expire(self) -> None:
         """End sessions that have been unused for too long, and schedule the next check."""
-        idle_s, now = self.runtime.settings.lesson_idle_s, time.monotonic()
+        idle_s, now = self.runtime.settings.teaching_idle_s, time.monotonic()
         for identity, (session, _) in list(self._open.items()):
             if not session.followers and session.used + idle_s < now:
                 self.end(identity)

@@ -215,7 +215,7 @@ def check_size(kind: str, data: bytes, max_pixels: int) -> None:
         raise ServiceError(413, f"the JPEG has {n} scans of {width} x {height} pixels: save it as baseline")
 
 
-class Head(BytesIO):
+class HeadBytes(BytesIO):
     """The bytes of an image, of which MAX_READS pieces may be read: some heads are a hundred thousand pieces long."""
 
     reads = 0
@@ -230,7 +230,7 @@ def size_of(kind: str, data: bytes) -> Size:
     try:
         if kind == "png":  # at a fixed place; Pillow would first unpack the texts before the pixels
             return struct.unpack_from(">II", data, 16) if data[12:16] == b"IHDR" else (0, 0)
-        with HEADS[kind](Head(data)) as image:
+        with HEADS[kind](HeadBytes(data)) as image:
             packed = image.info.get("compression") not in (None, 0, 3)  # run lengths in a BMP
             return (0, 0) if packed else image.size
     except Exception:  # the libraries raise anything

@@ -23,7 +23,7 @@ from spikesight.service.http.bodies import SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.scheduler.request import AnswerSpec, run_request
 from spikesight.service.upload.decode import kind_of
 from spikesight.service.upload.load import inputs_of, load
@@ -108,7 +108,7 @@ def router(runtime: Runtime) -> APIRouter:
 
 async def encode(
     runtime: Runtime,
-    model: Model,
+    model: ServedModel,
     upload: tuple[bytes, str],
     encoding: str,
     steps: int,

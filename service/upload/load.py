@@ -14,7 +14,7 @@ from spikesight.models.steps import Input
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.processes import Killed
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.upload.decode import Kind, decode, decodes_fast, kind_of
 
 T = TypeVar("T")
@@ -57,7 +57,7 @@ async def file_of(request: Request) -> tuple[bytes, str]:
 
 async def load(
     runtime: Runtime,
-    model: Model,
+    model: ServedModel,
     upload: tuple[bytes, str],
     use: Callable[[Sample], T],
     client: str,

@@ -13,7 +13,7 @@ from spikesight.models.steps import Answer, Input, SessionError, rounded
 from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_request
 from spikesight.service.upload.decode import Kind, kind_of
 from spikesight.service.upload.load import file_of, inputs_of, load
@@ -45,7 +45,7 @@ async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
 
 
 async def predict(
-    runtime: Runtime, model: Model, data: bytes, name: str, options: Options, client: str = ""
+    runtime: Runtime, model: ServedModel, data: bytes, name: str, options: Options, client: str = ""
 ) -> PredictBody:
     """Decode and classify an upload. Raises ServiceError, Overloaded, Expired."""
     objects = options.wanted.objects
@@ -80,7 +80,12 @@ async def predict(
 
 
 def answer_body(
-    model: Model, kind: Kind, result: Result, options: Options, warnings: list[str], input_filter: InputFilter | None
+    model: ServedModel,
+    kind: Kind,
+    result: Result,
+    options: Options,
+    warnings: list[str],
+    input_filter: InputFilter | None,
 ) -> PredictBody:
     """Return the JSON body: the sample's one answer (models/classifier/verdict.py)."""
     answer = result.verdict.prediction

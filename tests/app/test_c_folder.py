@@ -121,7 +121,7 @@ def test_weights_of_eight_bits_are_the_nearest_of_their_channel(tmp_path: Path) 
     ("contract", "sensor"),
     [
         (replace(CONTRACT, encoding="binary"), SensorSize(26, 34)),
-        (replace(CONTRACT, window="drawing"), SensorSize(26, 34)),
+        (replace(CONTRACT, task="detection"), SensorSize(26, 34)),
         (replace(CONTRACT, filter_us=0), SensorSize(26, 34)),
         (CONTRACT, SensorSize(67, 101)),
     ],
@@ -208,7 +208,7 @@ def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None
 def test_what_is_not_exported_is_said_and_nothing_is_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    drawing = replace(CONTRACT, window="drawing", sensor_width=128, sensor_height=128)
+    drawing = replace(CONTRACT, task="detection", sensor_width=128, sensor_height=128)
     broken = lively(CONFIG)
     nn.init.constant_(broken.readout.bias, float("nan"))
     for network, contract, words in (

@@ -12,7 +12,7 @@ BUDGET = {
 }
 """Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
 
-MOST_SETTINGS = {"training": 50, "service": 24}
+MOST_SETTINGS = {"training": 49, "service": 24}
 MOST_LINES = 500  # of a file
 
 

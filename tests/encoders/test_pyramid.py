@@ -12,15 +12,15 @@ from spikesight.encoders.pyramid import (
     ALIGNED,
     COARSER,
     COARSEST,
-    ENOUGH,
     FINEST,
-    HOLDS,
     LEAST_SIDE,
     LINE,
     LONGEST,
     MARGIN,
+    MAX_BINS,
+    MIN_LIT_CELLS,
     READ,
-    Held,
+    AdaptiveAccumulation,
     Level,
     pyramid_of,
     shows_more,
@@ -70,18 +70,18 @@ def test_a_cell_is_lit_by_as_much_as_a_line_through_it_has(sensor: SensorSize, s
     """Cell by cell of each level: what of the finest level lies in it, by where its corner falls."""
     pyramid, random = pyramid_of(sensor), np.random.default_rng(seed)
     counts = random.integers(0, 5, (2, *pyramid.grid)).astype(np.uint8) * (random.random((2, *pyramid.grid)) < density)
-    atlas, (rows, columns), first = pyramid.atlas(counts), pyramid.grid, pyramid.levels[0].factor
+    canvas, (rows, columns), first = pyramid.canvas(counts), pyramid.grid, pyramid.levels[0].factor
     lit = counts >= max(1, round(LINE * first))
-    assert np.array_equal(atlas[:, *region(pyramid.levels[0])], lit)
-    beside = np.ones(atlas.shape[1:], bool)
+    assert np.array_equal(canvas[:, *region(pyramid.levels[0])], lit)
+    beside = np.ones(canvas.shape[1:], bool)
     for one in pyramid.levels:
         y, x = np.arange(rows) * one.height // rows, np.arange(columns) * one.width // columns
         held = np.zeros((2, one.height, one.width), int)
         for polarity in range(2):
             np.add.at(held[polarity], (y[:, None], x), lit[polarity])
-        assert np.array_equal(atlas[:, *region(one)], held >= max(1, round(LINE * one.factor / first)))
+        assert np.array_equal(canvas[:, *region(one)], held >= max(1, round(LINE * one.factor / first)))
         beside[region(one)] = False
-    assert not atlas[:, beside].any()
+    assert not canvas[:, beside].any()
 
 
 @given(views(), st.sampled_from([(16.5, 8), (0.5, 1), (3.0, 7)]))
@@ -105,16 +105,16 @@ def test_what_is_read_at_a_place_has_its_middle_on_the_sensor(sensor: SensorSize
 @settings(max_examples=20, deadline=None)
 def test_what_hardly_moves_is_drawn_over_as_many_bins_as_it_takes(seed: int, density: float) -> None:
     """Tile by tile, from the bins themselves: the fewest of the last in which enough cells around it were lit."""
-    random, held = np.random.default_rng(seed), Held((2, 40, 56))
-    bins = (random.random((HOLDS + 4, 2, 40, 56)) < random.uniform(0, 2 * density, (HOLDS + 4, 1, 1, 56))).astype(
+    random, held = np.random.default_rng(seed), AdaptiveAccumulation((2, 40, 56))
+    bins = (random.random((MAX_BINS + 4, 2, 40, 56)) < random.uniform(0, 2 * density, (MAX_BINS + 4, 1, 1, 56))).astype(
         np.uint8
     )
     shown = [held.push(x) for x in bins]
-    for n, x in ((n, shown[n]) for n in (0, 1, HOLDS + 3)):
-        united = [bins[first : n + 1].max(0) for first in range(n, max(n - HOLDS, -1), -1)]
+    for n, x in ((n, shown[n]) for n in (0, 1, MAX_BINS + 3)):
+        united = [bins[first : n + 1].max(0) for first in range(n, max(n - MAX_BINS, -1), -1)]
         for top, left in product(range(0, 40, ALIGNED), range(0, 56, ALIGNED)):
             around = np.s_[:, max(top - ALIGNED, 0) : top + 2 * ALIGNED, max(left - ALIGNED, 0) : left + 2 * ALIGNED]
-            enough = next((one for one in united if np.count_nonzero(one[around]) >= ENOUGH), united[-1])
+            enough = next((one for one in united if np.count_nonzero(one[around]) >= MIN_LIT_CELLS), united[-1])
             tile = np.s_[:, top : top + ALIGNED, left : left + ALIGNED]
             assert np.array_equal(x[tile], enough[tile])
     held.clear()

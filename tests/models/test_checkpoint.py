@@ -266,7 +266,7 @@ FINE = replace(EVENTS, shortest_bin_us=1_000, readout=2)
         (IMAGE, {"frame": "object"}, "object' of events"),
         (EVENTS, {"frame": "camera"}, "frame must be"),
         (IMAGE, {"pooled": True}, "pooled is for events"),
-        (EVENTS, {"pooled": True, "window": "drawing"}, "pooled is for events"),
+        (IMAGE, {"task": "detection"}, "task must be"),
         (EVENTS, {"shortest_bin_us": 5, "encoding": "count"}, "binary events"),
         (EVENTS, {"input_us": 10_000}, "input_us"),
         (EVENTS, {"input_us": -1}, "input_us"),

@@ -13,6 +13,7 @@ from huggingface_hub import CommitOperationAdd, HfApi
 
 import spikesight
 from spikesight.app.commands.models import describe_shipped as describe
+from spikesight.model import Model
 from spikesight.models.checkpoint import CONFIG, WEIGHTS, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError
@@ -115,10 +116,10 @@ def classifier(request: pytest.FixtureRequest) -> Classifier:
 def test_a_drawn_one_is_a_one(classifier: Classifier) -> None:
     paper = np.full((60, 48, 3), 250, np.uint8)
     paper[10:50, 22:27] = 15
-    predictions = classifier.predict_image(paper)
+    predictions, answer = classifier.predict_image(paper), Model(classifier).predict(paper)
     assert len(predictions) == classifier.contract.steps
-    assert classifier.labels[predictions[-1].index] == "1"
-    assert predictions[-1].label in ("1", "unknown"), "a bar with sharp corners is no handwriting"
+    assert predictions[-1].top1 == answer.top1 == "1"
+    assert answer.label in ("1", "unknown"), "a bar with sharp corners is no handwriting"
 
 
 def test_real_digits(classifier: Classifier, shared_data: Callable[[str], Path]) -> None:
@@ -155,13 +156,13 @@ def test_a_name_that_two_share_or_no_url_can_hold_is_refused(folders: list[str])
 
 
 @pytest.mark.parametrize(
-    "name", ["gestures", "0", "a.b-c_d", "X" * 64, "lesson-3", "console", "steps", "model", "index-2"]
+    "name", ["gestures", "0", "a.b-c_d", "X" * 64, "teaching-3", "console", "steps", "model", "index-2"]
 )
 def test_good_names(name: str) -> None:
     assert not why_unfit(name)
 
 
-TAKEN = ["con", "nul.txt", "com1", "lpt9.a.b", "lesson-" + "0a" * 12]
+TAKEN = ["con", "nul.txt", "com1", "lpt9.a.b", "teaching-" + "0a" * 12]
 
 
 @pytest.mark.parametrize(

@@ -18,10 +18,10 @@ from spikesight.models.steps import (
     ConformalRule,
     Input,
     Outcome,
-    Readout,
     SessionError,
+    SlidingMean,
     StableLabel,
-    Track,
+    StreamReadout,
 )
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import EVENT_CONTRACT, lively, some_known, tiny, trials
@@ -35,11 +35,11 @@ A, B, STRANGE, EMPTY = (
 )
 
 
-def shown(steady: StableLabel, seen: list[Judged]) -> list[str]:
+def shown(stable: StableLabel, seen: list[Judged]) -> list[str]:
     labels = []
     for judged in seen:
-        steady = steady.push(judged)
-        labels.append(steady.label(LABELS))
+        stable = stable.push(judged)
+        labels.append(stable.label(LABELS))
     return labels
 
 
@@ -75,13 +75,13 @@ def test_two_classes_that_take_turns_change_nothing() -> None:
 
 
 def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
-    steady = StableLabel()
+    stable = StableLabel()
     for judged in [A] * 10 + [B] * 11:
-        steady = steady.push(judged)
-    assert steady.label(LABELS) == "a"
-    assert steady.evidence is not None
-    assert steady.evidence[1] > OTHER / 2
-    again = steady.restarted()
+        stable = stable.push(judged)
+    assert stable.label(LABELS) == "a"
+    assert stable.evidence is not None
+    assert stable.evidence[1] > OTHER / 2
+    again = stable.restarted()
     assert again.label(LABELS) == "a"
     assert shown(again, [B] * 5) == ["a"] * 5
 
@@ -100,10 +100,10 @@ def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
 def test_evidence_is_the_log_odds_spread_over_a_read_out(
     probabilities: tuple[float, float], known: float, which: int, gained: float
 ) -> None:
-    steady = StableLabel(12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
+    stable = StableLabel(12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
     expected = np.zeros(4)
     expected[which] = gained
-    np.testing.assert_allclose(steady.evidence, expected)  # type: ignore[arg-type]
+    np.testing.assert_allclose(stable.evidence, expected)  # type: ignore[arg-type]
 
 
 def test_the_network_begins_anew_behind_a_long_quiet() -> None:
@@ -131,7 +131,7 @@ def test_a_pause_shorter_than_a_window_is_part_of_it(readout: int) -> None:
 
 
 def test_active_inputs_are_read_out_and_an_overflow_is_refused() -> None:
-    track, logits = Track(CARD.labels, CARD.contract.horizon), np.arange(3, dtype=np.float32)[None]
+    track, logits = StreamReadout(CARD.labels, CARD.contract.horizon), np.arange(3, dtype=np.float32)[None]
     given = Input(np.ones(CARD.contract.shape, np.uint8), 0, 10_000, 3, False)
     track.absorb([given], Outcome(logits, [4], 5, 0.1))
     track.absorb([given._replace(x=0 * given.x)], Outcome(logits, [1], 2, 0.1))
@@ -142,7 +142,7 @@ def test_active_inputs_are_read_out_and_an_overflow_is_refused() -> None:
 
 
 def test_a_read_out_is_the_mean_of_its_last_steps() -> None:
-    readout = Readout(3)
+    readout = SlidingMean(3)
     assert readout.mean is None
     values = np.arange(10, dtype=np.float32).reshape(5, 2) ** 2
     readout = readout.push(values[:2])
@@ -151,18 +151,18 @@ def test_a_read_out_is_the_mean_of_its_last_steps() -> None:
     assert (readout.seen, readout.mean) == (5, pytest.approx(values[2:].mean(0)))
 
 
-def answered(track: Track, logits: list[list[float]], **given: object) -> Answer:
+def answered(track: StreamReadout, logits: list[list[float]], **given: object) -> Answer:
     inputs = [Input(np.ones((1, 2, 2), np.uint8), n, n + 1, 3, False)._replace(**given) for n in range(len(logits))]  # type: ignore[arg-type]
     outcome = Outcome(np.array(logits, np.float32), [4, 5], 6, 0.25)
     return track.read(inputs, outcome)
 
 
 def test_an_answer_says_what_was_seen_and_counted() -> None:
-    track = Track(LABELS, 2)
+    track = StreamReadout(LABELS, 2)
     answer = answered(track, [[9.0, 9.0], [0.0, 2.0]])
     prediction = answer.prediction
     assert (prediction.start_us, prediction.end_us, prediction.step, prediction.n_events) == (0, 2, 2, 6)
-    assert (prediction.label, prediction.index, prediction.known) == ("b", 1, None)
+    assert (answer.step_label, prediction.top1, prediction.index, prediction.in_distribution) == ("b", "b", 1, None)
     assert prediction.probabilities == pytest.approx((1 / (1 + np.e), np.e / (1 + np.e)))
     assert (prediction.logits, prediction.spikes, prediction.synops) == ((0.0, 2.0), 9, 6)
     assert prediction.latency_ms == 0.25
@@ -171,17 +171,17 @@ def test_an_answer_says_what_was_seen_and_counted() -> None:
     again = answered(track, [[0.0, 2.0]])
     assert (again.total_spikes, again.total_synops, again.prediction.step) == (18, 12, 3)
     fresh = answered(track, [[5.0, 2.0]], reset=True)
-    assert (fresh.total_spikes, fresh.prediction.step, fresh.prediction.label, fresh.reset) == (9, 1, "a", True)
+    assert (fresh.total_spikes, fresh.prediction.step, fresh.step_label, fresh.reset) == (9, 1, "a", True)
 
 
-def committed(track: Track, logits: list[list[float]], **given: object) -> Commitment:
+def committed(track: StreamReadout, logits: list[list[float]], **given: object) -> Commitment:
     found = answered(track, logits, **given).prediction.commitment
     assert found is not None
     return found
 
 
 def test_a_stream_commits_to_what_is_seen_now_and_says_since_when() -> None:
-    track = Track(LABELS, 2, rule=ConformalRule(trials(np.linspace(0, 4, 19)), 0.1, 2))
+    track = StreamReadout(LABELS, 2, rule=ConformalRule(trials(np.linspace(0, 4, 19)), 0.1, 2))
     found = committed(track, [[2.0, 0.0], [0.0, 4.0]])
     assert found == ("b", ("b",), 0.1, None, 2), "nothing to compare the stream with"
     assert [committed(track, [[0.0, 9.0]], end_us=end_us).at_us for end_us in (20, 30)] == [2, 2]
@@ -193,22 +193,22 @@ def test_a_stream_commits_to_what_is_seen_now_and_says_since_when() -> None:
 
 
 def test_without_a_calibration_an_input_without_any_event_is_nothing() -> None:
-    track, empty = Track(LABELS, 2), np.zeros((1, 2, 2), np.uint8)
-    labels = [answered(track, [[0.0, 9.0]], x=x).prediction.label for x in (empty, empty + 1, empty, empty)]
+    track, empty = StreamReadout(LABELS, 2), np.zeros((1, 2, 2), np.uint8)
+    labels = [answered(track, [[0.0, 9.0]], x=x).step_label for x in (empty, empty + 1, empty, empty)]
     assert labels == [NOTHING, "b", "b", NOTHING], "an event counts for as long as it is read out"
 
 
 def test_a_reset_keeps_the_label_that_is_shown_until_there_is_evidence() -> None:
-    track = Track(LABELS, 1)
-    before = [answered(track, [logits]).steady for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]
+    track = StreamReadout(LABELS, 1)
+    before = [answered(track, [logits]).prediction.label for logits in [[9.0, 0.0]] * 6 + [[0.0, 9.0]] * 5]
     again = answered(track, [[0.0, 9.0]], reset=True)
-    assert (before[-1], again.steady) == ("a", "a"), "one step is no evidence of a change"
-    assert [answered(track, [[0.0, 9.0]]).steady for _ in range(9)][-1] == "b"
+    assert (before[-1], again.prediction.label) == ("a", "a"), "one step is no evidence of a change"
+    assert [answered(track, [[0.0, 9.0]]).prediction.label for _ in range(9)][-1] == "b"
 
 
 def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:
     known, horizon = some_known(lively(CONFIG), CARD.contract), CARD.contract.horizon
-    track, rates = Track(CARD.labels, horizon, known), np.full((1, known.width), 0.1, np.float32)
+    track, rates = StreamReadout(CARD.labels, horizon, known), np.full((1, known.width), 0.1, np.float32)
     outcome = Outcome(np.eye(3, dtype=np.float32)[:1], [0], 0, 0.0, rates=rates)
     given, seen = Input(np.ones(CARD.contract.shape, np.uint8), 0, 1, 4, False), []
     for number in range(1, horizon + 3):
@@ -217,7 +217,7 @@ def test_each_step_is_judged_by_the_steps_that_were_seen() -> None:
         assert mean is not None
         expected = known.judge(mean, len(CARD.labels), min(number, horizon))
         found = track.judge()
-        assert (found.known, found.nothing) == (expected.known, expected.nothing)
+        assert (found.in_distribution, found.nothing) == (expected.in_distribution, expected.nothing)
         np.testing.assert_array_equal(found.probabilities, expected.probabilities)
         seen.append(found.probabilities[0])
     assert len(set(seen)) > 1, "a length of the window may have a temperature of its own"
@@ -233,7 +233,7 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
     given = [Input(np.ones(CARD.contract.shape, np.uint8), t, t + 1, 4, t in (9, 31)) for t in range(k)]
 
     def after(edges: list[int]) -> list[tuple[Alarm, object]]:
-        track, found = Track(CARD.labels, horizon, known, rule=rule), []
+        track, found = StreamReadout(CARD.labels, horizon, known, rule=rule), []
         for a, b in pairwise(edges):
             outcome = Outcome(logits[a:b], [1] * (b - a), b - a, 0.0, rates=rates[a:b])
             track.absorb(given[a:b], outcome)

@@ -77,17 +77,19 @@ class Answer(NamedTuple):
     """What is compared of the answer after a bin."""
 
     end_us: int
+    step_label: str
     label: str
-    steady: str
     committed: str
-    known: float
+    in_distribution: float
     logits: tuple[float, ...]
 
 
 def assert_same(found: list[Answer], expected: list[Answer]) -> None:
-    """All is equal, but for the last digits of `known`."""
-    assert [one._replace(known=0.0) for one in found] == [one._replace(known=0.0) for one in expected]
-    assert [one.known for one in found] == pytest.approx([one.known for one in expected], abs=1e-5)
+    """All is equal, but for the last digits of `in_distribution`."""
+    assert [one._replace(in_distribution=0.0) for one in found] == [
+        one._replace(in_distribution=0.0) for one in expected
+    ]
+    assert [one.in_distribution for one in found] == pytest.approx([one.in_distribution for one in expected], abs=1e-5)
 
 
 def python_answers(network: nn.Module, card: Card, events: Events, sensor: SensorSize) -> list[Answer]:
@@ -95,15 +97,15 @@ def python_answers(network: nn.Module, card: Card, events: Events, sensor: Senso
     layers = 0 if card.novelty is None else card.novelty.layers
     engine = Engine(network, *card.contract.shape[1:], choice="events", rates=layers)
     classifier, found = Classifier(network, card, engine=engine), list[Answer]()
-    track = classifier.track()
-    track.line = None  # C has no alarm
+    track = classifier.stream_readout()
+    track.threshold = None  # C has no alarm
     stepper = Stepper(classifier, track)
     for given in InputPipeline(card, sensor).stream(np.array_split(events, 3)):
         answer = stepper.step(given)
         p = answer.prediction
-        known = float(p.label != NOTHING) if p.known is None else p.known  # C has no None
+        known = float(answer.step_label != NOTHING) if p.in_distribution is None else p.in_distribution  # C has no None
         held = (p.commitment and p.commitment.label) or "-"
-        found.append(Answer(p.end_us, p.label, answer.steady or "-", held, known, p.logits))
+        found.append(Answer(p.end_us, answer.step_label, p.label or "-", held, known, p.logits))
     return found
 
 
@@ -113,9 +115,9 @@ def c_answers(program: Path, kind: str, words: bytes, sensor: SensorSize) -> lis
     lines = subprocess.run(command, input=words, capture_output=True, check=True).stdout.decode().splitlines()
     found = list[Answer]()
     for line in lines:
-        end_us, label, steady, held, known, *logits = line.split("\t")
+        end_us, step_label, label, held, known, *logits = line.split("\t")
         single = tuple(float(np.float32(word)) for word in logits)
-        found.append(Answer(int(end_us), label, steady, held, float(known), single))
+        found.append(Answer(int(end_us), step_label, label, held, float(known), single))
     return found
 
 

@@ -28,6 +28,7 @@ PREDICTION = Prediction(
     start_us=0,
     end_us=20_000,
     label="b",
+    top1="b",
     index=1,
     probabilities=(0.25, 0.75),
     n_events=90,
@@ -51,7 +52,7 @@ def tiny(contract: Contract = EVENT_CONTRACT, name: str = "tiny", seed: int = 0)
 
 
 VIEW_CONTRACT = replace(
-    EVENT_CONTRACT, height=34, width=34, sensor_width=34, sensor_height=34, window="drawing", finds=True,
+    EVENT_CONTRACT, height=34, width=34, sensor_width=34, sensor_height=34, task="detection",
     shortest_bin_us=1_000,
 )  # fmt: skip
 
@@ -162,7 +163,8 @@ def trials(largest: Floats, classes: int = 2, known: Floats | None = None) -> Tr
 
 def promising(contract: Contract = EVENT_CONTRACT, name: str = "promising", known: Floats | None = None) -> Classifier:
     """`tiny` with a calibration by which nearly every step is a commitment: 30 recordings were never strange. At 2 ms
-    as well, where the contract has shorter bins. With `known`, those at the ends of its windows: an alarm, too.
+    as well, where the contract has shorter bins. With `in_distribution`, those at the ends of its windows: an alarm,
+    too.
     """
     made, least = tiny(contract, name), np.linspace(0, 1e-3, 30)
     bins = [contract, contract.at(2)] if contract.shortest_bin_us else [contract]

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from spikesight.service.scheduler.processes import Processes
+from spikesight.service.scheduler.processes import DecoderProcesses
 from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")
@@ -48,7 +48,7 @@ def in_fresh_process(code: str, **environment: str) -> str:
 class Caller:
     """Calls functions in processes of their own, which may take so long."""
 
-    processes: Processes
+    processes: DecoderProcesses
 
     async def __call__(self, function: Callable[..., T], *arguments: Any, seconds: float = PATIENCE_S) -> T:
         return await self.processes.run(function, *arguments, deadline=time.monotonic() + seconds)
@@ -57,7 +57,7 @@ class Caller:
 @contextmanager
 def calling() -> Iterator[Caller]:
     """What calls functions of `serving.calls` in processes that are stopped afterwards; for an event loop."""
-    processes = Processes()
+    processes = DecoderProcesses()
     processes.start()
     try:
         yield Caller(processes)

@@ -28,7 +28,7 @@ from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.start import network_name, weights_path, with_network, with_schedule
-from spikesight.training.distributed import Processes, SyncNorm, join_processes, synchronise_norms
+from spikesight.training.distributed import ProcessGroup, SyncNorm, join_processes, synchronise_norms
 from spikesight.training.flags import RECIPES, SETTINGS, add_settings, from_mapping, resolve, resumed, to_yaml
 from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
 from spikesight.training.run.fit import fit
@@ -53,7 +53,6 @@ def from_file(tmp_path: Path, text: str, *words: str) -> TrainConfig:
     ("values", "says"),
     [
         ({"crop": "object", "encoding": "count"}, "--crop object is for binary recordings"),
-        ({"crop": "object", "window": "drawing"}, "--crop object is for binary recordings"),
         ({"epochs": -1}, "epochs must not be negative"),
         ({"batch_size": 0}, "batch_size must be positive"),
     ],
@@ -311,7 +310,7 @@ def test_each_process_has_its_share_of_a_batch(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="--batch-size 5 must be a multiple of the 2 processes"):
         join_processes(TrainConfig(batch_size=5), cpu)
-    processes = Processes(cpu, 1, 2)
+    processes = ProcessGroup(cpu, 1, 2)
     assert not processes.main
     assert processes.share(x).tolist() == [[4, 5, 6, 7]]
     assert processes.share(x, 1).tolist() == [[2, 3], [6, 7]]

@@ -63,7 +63,7 @@ def sample_shape(contract: Contract) -> tuple[int, ...]:
 def contract_key(contract: Contract) -> list[Any]:
     """Return the fields of a contract that determine the frames, for a cache key."""
     c = contract
-    return [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us, c.frame, c.window, c.pooled]
+    return [c.steps, c.bin_us, c.height, c.width, c.encoding, c.filter_us, c.frame, c.task, c.pooled]
 
 
 def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract) -> NDArray[np.uint8]:
@@ -88,7 +88,7 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
 def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
     """Make the filter that events pass before binning; for a `pooled` contract it also sums to the input's pixels."""
     small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
-    return InputFilter(sensor, small, contract.filter_us, drawn=contract.window == "drawing")
+    return InputFilter(sensor, small, contract.filter_us, detects=contract.task == "detection")
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:

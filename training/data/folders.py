@@ -45,7 +45,7 @@ SESSION_GAP_S = 3600.0  # between the times of two files: a new session begins
 
 
 @dataclass(frozen=True)
-class Take:
+class FolderRecording:
     """One recording of a folder."""
 
     path: Path
@@ -60,13 +60,13 @@ class Folder:
 
     path: Path
     layout: Layout
-    takes: tuple[Take, ...]  # in the order of their paths
+    recordings: tuple[FolderRecording, ...]  # in the order of their paths
     left_out: tuple[Path, ...]  # files that do not look like recordings of this layout
 
     @property
     def labels(self) -> tuple[str, ...]:
         """The classes of the training recordings, sorted."""
-        return tuple(sorted({take.label for take in self.takes if take.part == "train"}))
+        return tuple(sorted({recording.label for recording in self.recordings if recording.part == "train"}))
 
 
 def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = ()) -> Folder:
@@ -88,45 +88,47 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
         raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(_suffixes()))})")
     parts = _parts(path, found)
     chosen: Layout = _choose(path.name, parts["train"], known) if layout == "auto" else cast(Layout, layout)
-    takes, used = [], set()
+    recordings, used = [], set()
     for part, names in parts.items():
-        for take in _takes(names, chosen, part):
-            takes.append(take)
-            used.add(take.path)
-    if not takes:
+        for recording in _recordings(names, chosen, part):
+            recordings.append(recording)
+            used.add(recording.path)
+    if not recordings:
         raise DataError(f"{path} holds no recordings in the layout {chosen}: try another --layout")
-    unknown = {t.label for t in takes} - {t.label for t in takes if t.part == "train"}
+    unknown = {t.label for t in recordings} - {t.label for t in recordings if t.part == "train"}
     if unknown:
         raise DataError(f"class {min(unknown)!r} has no training recordings in {path}, only others")
-    takes.sort(key=lambda take: take.path)
-    if not any(take.session for take in takes):
-        takes = _by_time(takes)
+    recordings.sort(key=lambda recording: recording.path)
+    if not any(recording.session for recording in recordings):
+        recordings = _by_time(recordings)
     left_out = tuple(f for f in files if f not in used and f.suffix != ".bias")  # a camera's, beside its recordings
-    return Folder(path, chosen, tuple(takes), left_out)
+    return Folder(path, chosen, tuple(recordings), left_out)
 
 
-def common_sessions(takes: Sequence[Take]) -> list[str]:
+def common_sessions(recordings: Sequence[FolderRecording]) -> list[str]:
     """Return the sessions that have recordings of every class, sorted; none if a recording has no session."""
-    labels = {take.label for take in takes}
+    labels = {recording.label for recording in recordings}
     seen: dict[str, set[str]] = {}
-    for take in takes:
-        seen.setdefault(take.session, set()).add(take.label)
+    for recording in recordings:
+        seen.setdefault(recording.session, set()).add(recording.label)
     return sorted(name for name, of in seen.items() if of == labels) if "" not in seen else []
 
 
-def has_complete_sessions(takes: Sequence[Take]) -> bool:
+def has_complete_sessions(recordings: Sequence[FolderRecording]) -> bool:
     """Return whether there are several sessions that each hold every class, so that one can test what others teach."""
-    common = common_sessions(takes)
-    return len(common) > 1 and set(common) == {take.session for take in takes}
+    common = common_sessions(recordings)
+    return len(common) > 1 and set(common) == {recording.session for recording in recordings}
 
 
-def _by_time(takes: list[Take]) -> list[Take]:
+def _by_time(recordings: list[FolderRecording]) -> list[FolderRecording]:
     """Set sessions by modification times, split at gaps of SESSION_GAP_S, if each session then holds every class."""
-    times = {take.path: take.path.stat().st_mtime for take in takes}
+    times = {recording.path: recording.path.stat().st_mtime for recording in recordings}
     ordered = sorted(times.values())
     begins = [late for early, late in pairwise(ordered) if late - early >= SESSION_GAP_S]
-    timed = [replace(take, session=f"sitting {bisect(begins, times[take.path]) + 1}") for take in takes]
-    return timed if has_complete_sessions(timed) else takes
+    timed = [
+        replace(recording, session=f"sitting {bisect(begins, times[recording.path]) + 1}") for recording in recordings
+    ]
+    return timed if has_complete_sessions(timed) else recordings
 
 
 def _suffixes() -> frozenset[str]:
@@ -205,10 +207,10 @@ def _list(names: list[str]) -> str:
     return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
-def _takes(files: Names, layout: Layout, part: Part) -> list[Take]:
+def _recordings(files: Names, layout: Layout, part: Part) -> list[FolderRecording]:
     files = [(file, names) for file, names in files if (len(names) > 1) == (layout != "flat")]
     by_name = _by_name([names[-1] for _, names in files])
-    takes = []
+    recordings = []
     for file, names in files:
         label, session = by_name[names[-1]]
         if layout == "classes":
@@ -217,8 +219,8 @@ def _takes(files: Names, layout: Layout, part: Part) -> list[Take]:
             label, session = (names[1] if len(names) > 2 else label), names[0]
         if not label:
             raise DataError(f"the name {file.name!r} tells no class: call it <class>-1{file.suffix}, or make folders")
-        takes.append(Take(file, label, session, part))
-    return takes
+        recordings.append(FolderRecording(file, label, session, part))
+    return recordings
 
 
 def _by_name(stems: list[str]) -> dict[str, tuple[str, str]]:

@@ -29,7 +29,7 @@ from spikesight.training.data.sets import (
     ImageSet,
     Item,
     Listing,
-    Window,
+    WindowShape,
     split_by_name,
     split_indices,
 )
@@ -87,7 +87,7 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     if isinstance(listing, Listing):
         kind, window, carry = "events", with_crop(listing.window, config), STREAM_CARRY
     else:
-        kind, window, carry = "image", Window(IMAGE_STEPS, 0, *listing.size), 0.0
+        kind, window, carry = "image", WindowShape(IMAGE_STEPS, 0, *listing.size), 0.0
     encoding = config.encoding or next(iter(ENCODINGS[kind]))
     if encoding not in ENCODINGS[kind]:
         raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
@@ -103,7 +103,7 @@ def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
     )
 
 
-def _shortest_bin(config: TrainConfig, window: Window) -> int:
+def _shortest_bin(config: TrainConfig, window: WindowShape) -> int:
     """Return the shortest bin, microseconds, of the same weights: a leak in time runs at any pace; 0: only its own."""
     suits = config.encoding == "binary" and config.neuron in ("lif", "if") and config.bin_us == window.bin_us
     return window.shortest_bin_us if suits else 0
@@ -175,7 +175,7 @@ def _load_recordings(listing: Listing, config: TrainConfig) -> Data:
         encoding=config.encoding, sensor_width=listing.sensor.width, sensor_height=listing.sensor.height,
         bin_us=config.bin_us, shortest_bin_us=_shortest_bin(config, listing.window),
         still="none" if {"left", "right"} <= set(listing.labels) else _image_fit(listing.labels),  # motions
-        filter_us=config.filter_us, window=config.window or "", frame="object" if config.crop == "object" else "sensor",
+        filter_us=config.filter_us, frame="object" if config.crop == "object" else "sensor",
     )  # fmt: skip
     names = {part: [item.name for item in items] for part, items in chosen.items()}
     official = listing.val is None and bool(listing.test)

@@ -10,9 +10,9 @@ import numpy as np
 
 from spikesight.models.checkpoint import sha256_of
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.folders import Folder, Part, Take, read_folder
-from spikesight.training.data.separate import Stretch, separate
-from spikesight.training.data.sets import DataError, Item, Listing, Window
+from spikesight.training.data.folders import Folder, FolderRecording, Part, read_folder
+from spikesight.training.data.separate import Interval, separate
+from spikesight.training.data.sets import DataError, Item, Listing, WindowShape
 from spikesight.training.data.windows import SLOT_US, Scan, median_slot_events, scan, suitable_window, window_starts
 from spikesight.training.progress import with_progress
 
@@ -32,16 +32,16 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
             f"every recording in {path} is of one class, {', '.join(labels)!r} (layout {folder.layout}): a classifier "
             "needs two. Record something else or an empty scene as the second, or read the names by another --layout"
         )
-    takes = folder.takes
-    window = window_for(config, takes, scans)
+    recordings = folder.recordings
+    window = window_for(config, recordings, scans)
     length_us = window.steps * window.bin_us
-    divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
+    divided = separate(recordings, scans, length_us, config.val_fraction, config.seed)
     hop_us = -(-length_us // 2)
     apart_us = max(hop_us, length_us)  # windows that are counted must not overlap
     hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
     typical = _typical(divided.train, scans, length_us)
     parts: dict[Part, list[Item]] = {
-        part: _items(divided.of(part), takes, scans, labels, length_us, hop, typical) for part, hop in hops.items()
+        part: _items(divided.of(part), recordings, scans, labels, length_us, hop, typical) for part, hop in hops.items()
     }
     for label in range(len(labels)):
         if not any(item.label == label for item in parts["train"]):
@@ -72,52 +72,59 @@ def usable(folder: Folder, *, skip_bad: bool) -> Usable:
     classes.
     """
 
-    def named(take: Take) -> str:
-        return str(take.path.relative_to(folder.path))
+    def named(recording: FolderRecording) -> str:
+        return str(recording.path.relative_to(folder.path))
 
     scans, bad = dict[Path, Scan](), list[str]()
-    for take in with_progress(folder.takes, "reading", "file"):
+    for recording in with_progress(folder.recordings, "reading", "file"):
         try:
-            scans[take.path] = scan(take.path)
+            scans[recording.path] = scan(recording.path)
         except DataError as error:
             bad.append(str(error))
-    first, copies, in_two = dict[tuple[int, str], Take](), set[Path](), list[str]()
+    first, copies, in_two = dict[tuple[int, str], FolderRecording](), set[Path](), list[str]()
     sizes = Counter(path.stat().st_size for path in scans)
-    for take in folder.takes:
-        if take.path in scans and sizes[size := take.path.stat().st_size] > 1:
-            other = first.setdefault((size, sha256_of(take.path)), take)
-            if other.label != take.label:
-                in_two.append(f"{named(other)} and {named(take)} are one file in two classes")
-            elif other is not take:
-                copies.add(take.path)
+    for recording in folder.recordings:
+        if recording.path in scans and sizes[size := recording.path.stat().st_size] > 1:
+            other = first.setdefault((size, sha256_of(recording.path)), recording)
+            if other.label != recording.label:
+                in_two.append(f"{named(other)} and {named(recording)} are one file in two classes")
+            elif other is not recording:
+                copies.add(recording.path)
     problems = [*in_two, *([] if skip_bad else bad)]
     if problems:
         advice = "mend or remove them" + ("" if in_two else ", or go on without them by --skip-bad")
         raise DataError("\n  ".join([f"{len(problems)} faults in {folder.path.name}; {advice}:", *problems]))
-    takes = tuple(take for take in folder.takes if take.path in scans and take.path not in copies)
-    if not any(take.part == "train" for take in takes):
+    recordings = tuple(
+        recording for recording in folder.recordings if recording.path in scans and recording.path not in copies
+    )
+    if not any(recording.part == "train" for recording in recordings):
         raise DataError(f"none of the recordings in {folder.path} can be read: {bad[0]}")
     remarks: dict[str, list[str]] = {}
-    for take in takes:
-        for remark in scans[take.path].remarks:
-            remarks.setdefault(remark, []).append(named(take))
+    for recording in recordings:
+        for remark in scans[recording.path].remarks:
+            remarks.setdefault(remark, []).append(named(recording))
     notes = [f"WARNING: {remark} ({_few(names)})" for remark, names in remarks.items()]
     if bad:
         notes.insert(0, f"WARNING: {len(bad)} files are left out: {'; '.join(bad)}")
     if copies:
-        twice = _few([named(take) for take in folder.takes if take.path in copies])
+        twice = _few([named(recording) for recording in folder.recordings if recording.path in copies])
         notes.append(f"copies of other files are used once: {twice}")
-    return Usable(replace(folder, takes=takes), [scans[take.path] for take in takes], tuple(notes), tuple(bad))
+    return Usable(
+        replace(folder, recordings=recordings),
+        [scans[recording.path] for recording in recordings],
+        tuple(notes),
+        tuple(bad),
+    )
 
 
 def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
+def window_for(config: TrainConfig, recordings: Sequence[FolderRecording], scans: Sequence[Scan]) -> WindowShape:
     """Return the window that the settings ask for; what they leave open is chosen from the recordings."""
-    fewest = min(Counter(take.label for take in takes if take.part == "train").values())
-    window = suitable_window([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
+    fewest = min(Counter(recording.label for recording in recordings if recording.part == "train").values())
+    window = suitable_window([s for s, recording in zip(scans, recordings) if recording.part == "train"], fewest)
     steps, bin_us = config.steps or window.steps, config.bin_us
     if config.window_ms and bin_us and not config.steps:
         steps = max(1, config.window_ms * 1000 // bin_us)
@@ -135,61 +142,61 @@ def _rounds(steps: int, bin_us: int, window_us: int) -> bool:
     return bin_us == max(1, window_us // steps) or steps == max(1, window_us // bin_us)
 
 
-def with_crop(window: Window, config: TrainConfig) -> Window:
+def with_crop(window: WindowShape, config: TrainConfig) -> WindowShape:
     """Return `window` with its crop as the settings say: "object", a square around what moves, or "none", the whole
     sensor. If they leave it open, the window's own crop is kept where the other settings allow it.
     """
-    whole = config.window or config.encoding not in (None, "binary")
+    whole = config.encoding not in (None, "binary")
     crop = config.crop or ("none" if whole else window.crop)
     size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
     return replace(window, crop=crop, **size)
 
 
-def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:
+def _typical(intervals: Sequence[Interval], scans: Sequence[Scan], length_us: int) -> float:
     """Return the median number of events in a window."""
     counts = [
-        scans[s.take].count_between(begin, begin + length_us)
-        for s in stretches
+        scans[s.recording].count_between(begin, begin + length_us)
+        for s in intervals
         for begin in window_starts(s.begin_us, s.end_us, length_us, length_us)
     ]
     return float(np.median(counts))
 
 
 def _items(
-    stretches: Sequence[Stretch], takes: Sequence[Take], scans: Sequence[Scan], labels: Sequence[str], length_us: int,
-    hop_us: int, typical: float,
+    intervals: Sequence[Interval], recordings: Sequence[FolderRecording], scans: Sequence[Scan],
+    labels: Sequence[str], length_us: int, hop_us: int, typical: float,
 ) -> list[Item]:  # fmt: skip
     """List the windows in the order of files and time; a recording as short as one window stays whole."""
     items = []
-    for s in sorted(stretches, key=lambda s: (s.take, s.begin_us)):
-        take, seen = takes[s.take], scans[s.take]
-        label, begins = labels.index(take.label), window_starts(s.begin_us, s.end_us, length_us, hop_us)
+    for s in sorted(intervals, key=lambda s: (s.recording, s.begin_us)):
+        recording, seen = recordings[s.recording], scans[s.recording]
+        label, begins = labels.index(recording.label), window_starts(s.begin_us, s.end_us, length_us, hop_us)
         if begins == [0] and s.end_us == seen.length_us:
-            items.append(Item(take.path, label))
+            items.append(Item(recording.path, label))
             continue
         for begin in begins:
             if seen.count_between(begin, begin + length_us) >= max(1.0, SPARSE * typical):
-                items.append(Item(take.path, label, begin_us=begin, length_us=length_us))
+                items.append(Item(recording.path, label, begin_us=begin, length_us=length_us))
     return items
 
 
 def _summary(
-    folder: Folder, scans: Sequence[Scan], window: Window, hop_us: int, parts: dict[Part, list[Item]]
+    folder: Folder, scans: Sequence[Scan], window: WindowShape, hop_us: int, parts: dict[Part, list[Item]]
 ) -> list[str]:
     """Describe the folder's contents and its windows, one line a class; warn of nearly empty bins."""
-    takes, labels = folder.takes, folder.labels
+    recordings, labels = folder.recordings, folder.labels
     seconds = sum(s.length_us for s in scans) / 1e6
     millions = sum(s.n_events for s in scans) / 1e6
     length_ms = window.steps * window.bin_us / 1000
     lines = [
-        f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
+        f"layout {folder.layout}: {len(labels)} classes, {len(recordings)} recordings, {seconds:.0f} s, "
         f"{millions:.2f} M events",
         f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
         f"{hop_us / 1000:g} ms in training (--window-ms)"
         + (", cropped to what moves (--crop none: where its place tells)" if window.crop == "object" else ""),
     ]
     for number, label in enumerate(labels):
-        mine = [index for index, take in enumerate(takes) if take.label == label]
+        mine = [index for index, recording in enumerate(recordings) if recording.label == label]
         counts = [sum(item.label == number for item in parts[part]) for part in ("train", "val", "test")]
         length = sum(scans[i].length_us for i in mine)
         rate = sum(scans[i].n_events for i in mine) / max(1, length) * 1000
@@ -215,7 +222,7 @@ def _summary(
 
 def _coverage(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> list[str]:
     """Report the share of events that any window covers, and the files that are not read."""
-    by_path = {take.path: seen for take, seen in zip(folder.takes, scans)}
+    by_path = {recording.path: seen for recording, seen in zip(folder.recordings, scans)}
     covered = {path: np.zeros(len(seen.counts), bool) for path, seen in by_path.items()}
     for item in items:
         end = item.begin_us + item.length_us if item.length_us else None

@@ -10,7 +10,7 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.plugins import extend
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.data.folders import PARTS
-from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Read, Window
+from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Read, WindowShape
 from spikesight.training.data.windows import cut_windows
 
 
@@ -50,7 +50,7 @@ def class_folders(path: Path) -> tuple[Path, Path | None, tuple[str, ...]]:
     return base, test, tuple(p.name for p in _folders(base) if p != test)
 
 
-def list_folder(path: Path, name: str, sensor: SensorSize, window: Window) -> Listing:
+def list_folder(path: Path, name: str, sensor: SensorSize, window: WindowShape) -> Listing:
     """List a set laid out <class>/<file>, or train/<class>/<file> and test/<class>/<file> (any capitals)."""
     base, test, labels = class_folders(path)
     items = items_of(base, labels)

@@ -44,7 +44,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Window:
+class WindowShape:
     """Bins and input size that suit a data set; a run may choose others."""
 
     steps: int  # T
@@ -67,7 +67,7 @@ class Listing:
     train: tuple[Item, ...]
     test: tuple[Item, ...]
     sensor: SensorSize
-    window: Window
+    window: WindowShape
     val: tuple[Item, ...] | None = None
     own: bool = False  # somebody's own recordings: few, and of any classes
     notes: tuple[str, ...] = ()
@@ -144,7 +144,7 @@ class Data:
     made: Any = None  # the validation samples after val_items, of a corpus (as frames, of any `steps` and `bin_us`)
     outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
     outlier_kinds: tuple[str, ...] = ()  # what they show, for the card
-    aside: tuple[Item, ...] = ()  # further recordings that calibrate prediction sets alone
+    calibration: tuple[Item, ...] = ()  # further recordings that calibrate prediction sets alone
     digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
 
     @classmethod

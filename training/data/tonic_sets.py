@@ -22,15 +22,15 @@ from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.events import Events, SensorSize, as_events, make_events, sanitise
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Read, Window
+from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Read, WindowShape
 from spikesight.training.data.windows import LONGEST_CLIP_US, clip_window
 
 WINDOWS = {
-    "NMNIST": Window(10, 31_000, 34, 34, 1000),
-    "DVSGesture": Window(16, 100_000, 64, 64),
-    "CIFAR10DVS": Window(10, 130_000, 48, 48),
-    "NCALTECH101": Window(10, 31_000, 60, 80),
-    "ASLDVS": Window(10, 15_000, 45, 60),
+    "NMNIST": WindowShape(10, 31_000, 34, 34, 1000),
+    "DVSGesture": WindowShape(16, 100_000, 64, 64),
+    "CIFAR10DVS": WindowShape(10, 130_000, 48, 48),
+    "NCALTECH101": WindowShape(10, 31_000, 60, 80),
+    "ASLDVS": WindowShape(10, 15_000, 45, 60),
 }
 """Windows of the sets with a name of their own, by Tonic's classes; of others the recordings' length tells them."""
 NAMED = {kind.lower(): kind for kind in WINDOWS}
@@ -219,7 +219,7 @@ def events_of_frames(frames: NDArray[Any], bin_us: int) -> Read:
 
 
 def _list(
-    name: str, found: Sequence[Any], config: TrainConfig, mark: str | None = None, window: Window | None = None
+    name: str, found: Sequence[Any], config: TrainConfig, mark: str | None = None, window: WindowShape | None = None
 ) -> Listing:
     """List the training part, and perhaps the test part, of a set; `mark` is what its files do not tell of its events,
     None if they tell nothing.
@@ -308,13 +308,13 @@ def _group(dataset: Any, index: int) -> str:
     return _group(below, inner) or (f"recording {inner}" if slices else "")
 
 
-def _window(reader: _Reader, usual: Window | None) -> Window:
+def _window(reader: _Reader, usual: WindowShape | None) -> WindowShape:
     """Return the window of frames that are as many as the most, else the `usual` one, else that which covers the median
     recording, or its first 5 s.
     """
     count = len(reader.dataset)
     found = [reader.labelled(int(n)) for n in np.linspace(0, count - 1, min(MEASURED, count)).round()]
     if steps := max(one.steps for one in found):
-        return Window(steps, reader.bin_us, found[0].sensor.height, found[0].sensor.width)
+        return WindowShape(steps, reader.bin_us, found[0].sensor.height, found[0].sensor.width)
     length = float(np.median([np.ptp(one.events["t"]) for one in found if len(one.events)] or [0])) + 1
     return usual or clip_window(min(length, LONGEST_CLIP_US), reader.sensor)

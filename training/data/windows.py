@@ -10,7 +10,7 @@ import numpy as np
 from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.recordings.files import RecordingReader
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.training.data.sets import DataError, Window
+from spikesight.training.data.sets import DataError, WindowShape
 
 SLOT_US = 10_000  # events are counted in slots of this length
 PACKET_US = 100_000  # a long recording is read in pieces of this length
@@ -72,7 +72,7 @@ def median_slot_events(scans: Sequence[Scan]) -> float:
     return float(np.median(np.concatenate([s.counts[s.counts > 0] for s in scans])))
 
 
-def suitable_window(scans: Sequence[Scan], fewest: int) -> Window:
+def suitable_window(scans: Sequence[Scan], fewest: int) -> WindowShape:
     """Return the window that suits recordings; `fewest`: recordings of the smallest class.
 
     If recordings are short and each class has several, each is one sample: bins of at most 200 ms cover the median
@@ -84,13 +84,13 @@ def suitable_window(scans: Sequence[Scan], fewest: int) -> Window:
         return clip_window(length, scans[0].sensor)
     wanted = FULL * height * width / median_slot_events(scans) * SLOT_US
     bin_us = float(np.clip(wanted, SHORTEST_BIN_US, LONGEST_BIN_US))
-    return Window(STEPS, round(bin_us / 1_000) * 1_000, height, width, crop="object")
+    return WindowShape(STEPS, round(bin_us / 1_000) * 1_000, height, width, crop="object")
 
 
-def clip_window(length_us: float, sensor: SensorSize) -> Window:
+def clip_window(length_us: float, sensor: SensorSize) -> WindowShape:
     """Return the window that covers a recording of this length: ten bins, or as many as make bins of 200 ms at most."""
     steps = max(STEPS, -(-int(length_us) // CLIP_BIN_US))
-    return Window(steps, max(1_000, round(length_us / steps / 1_000) * 1_000), *_input_size(sensor))
+    return WindowShape(steps, max(1_000, round(length_us / steps / 1_000) * 1_000), *_input_size(sensor))
 
 
 def _input_size(sensor: SensorSize) -> tuple[int, int]:

@@ -58,10 +58,10 @@ def _unknown(r: Readings, own: NDArray[np.bool_]) -> dict[str, Any]:
     them apart.
 
     `auroc` is the probability that such a recording has a lower score than one of the model's classes. The score is
-    `known` if the model has it, else the highest probability.
+    `in_distribution` if the model has it, else the highest probability.
     """
-    scores = [answer.confidence if answer.known is None else answer.known for answer in r.answers]
-    judged = any(answer.known is not None for answer in r.answers)
+    scores = [answer.confidence if answer.in_distribution is None else answer.in_distribution for answer in r.answers]
+    judged = any(answer.in_distribution is not None for answer in r.answers)
     familiar = np.array(scores)
     labels, counts = np.unique([r.answers[n].label for n in np.flatnonzero(~own)], return_counts=True)
     return {

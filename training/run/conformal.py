@@ -16,13 +16,13 @@ from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty import NOTHING
 from spikesight.models.novelty.alarm import highest
-from spikesight.models.novelty.conformal import Conformal, fit_trials, wrong_lead
+from spikesight.models.novelty.conformal import Conformal, fit_trials, wrong_margin
 from spikesight.models.statistics import interval
-from spikesight.models.steps import Prediction, Track
+from spikesight.models.steps import Prediction, StreamReadout
 from spikesight.training.data.recordings import Read, read_item
 from spikesight.training.data.sets import Data
 from spikesight.training.progress import say, with_progress
-from spikesight.training.run.readings import Source
+from spikesight.training.run.readings import LabelledItem
 
 BINS_MS = (1, 2, 5, 10)  # bins to calibrate beside the trained one, if the contract allows them
 MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration, most for assessment
@@ -45,17 +45,18 @@ def evenly(items: Sequence[T], most: int) -> list[T]:
     return [items[n] for n in np.linspace(0, len(items) - 1, min(most, len(items))).astype(int)]
 
 
-class Take(NamedTuple):
+class CalibrationSample(NamedTuple):
     """A recording, as a function that reads it, and its class."""
 
     read: Callable[[], Read]
     label: int
 
 
-def takes_of(data: Data) -> list[Take]:
+def takes_of(data: Data) -> list[CalibrationSample]:
     """Return the calibration recordings of a run: its validation recordings and those that are set aside for this."""
     return [
-        Take(lambda item=item: read_item(item), item.label) for item in (*evenly(data.val_items, MOST), *data.aside)
+        CalibrationSample(lambda item=item: read_item(item), item.label)
+        for item in (*evenly(data.val_items, MOST), *data.calibration)
     ]
 
 
@@ -77,7 +78,7 @@ def cut(events: Events, span_us: int, least_us: int, random: np.random.Generator
     return found[: np.searchsorted(found["t"], span_us)]
 
 
-class Stream(NamedTuple):
+class LabelledStream(NamedTuple):
     """Things that follow each other before one sensor. Each is in view from when it comes until the next one comes."""
 
     events: Events
@@ -96,17 +97,17 @@ class Stream(NamedTuple):
 
 
 def streams(
-    contract: Contract, takes: Sequence[Take], seed: int, *, gaps: bool, things: int = THINGS
-) -> Iterator[Stream]:
+    contract: Contract, recordings: Sequence[CalibrationSample], seed: int, *, gaps: bool, things: int = THINGS
+) -> Iterator[LabelledStream]:
     """Yield streams of `things` in which the recordings, each once, follow each other at random: from a random time on,
     or with `gaps` from their beginning, after some time of nothing. Recordings for a model of aligned events, which
     sees a short one as a whole, are streams of their own.
     """
     random, window_us = np.random.default_rng([SEED, seed]), contract.steps * contract.bin_us
-    aligned, order = contract.frame == "object", random.permutation(len(takes))
+    aligned, order = contract.frame == "object", random.permutation(len(recordings))
     things = 1 if aligned else things
-    for chosen in np.split(order, range(things, len(takes), things)):
-        read = {row: takes[row].read() for row in chosen.tolist()}
+    for chosen in np.split(order, range(things, len(recordings), things)):
+        read = {row: recordings[row].read() for row in chosen.tolist()}
         for sensor in dict.fromkeys(size for _, size in read.values()):
             parts, begins, now = [empty_events()], list[int](), 0
             rows = [row for row, (_, size) in read.items() if size == sensor]
@@ -118,38 +119,38 @@ def streams(
                 parts.append(events)
                 begins.append(now)
                 now += span_us + (int(window_us * random.uniform(*GAP)) if gaps else 0)
-            yield Stream(joined(parts), sensor, rows, [takes[row].label for row in rows], begins)
+            yield LabelledStream(joined(parts), sensor, rows, [recordings[row].label for row in rows], begins)
 
 
-def read_stream(classifier: Classifier, stream: Stream) -> tuple[list[float], list[float]]:
-    """Run a stream, which is never reset; return the `wrong_lead` of its things, and `known` at its windows' ends, but
-    for windows of nothing.
+def read_stream(classifier: Classifier, stream: LabelledStream) -> tuple[list[float], list[float]]:
+    """Run a stream, which is never reset; return the `wrong_margin` of its things, and `in_distribution` at its
+    windows' ends, but for windows of nothing.
     """
     logits, ends, known = list[NDArray[np.float32]](), list[int](), list[float]()
     steps = classifier.contract.steps
     for part, outcome, answer in Stepper(classifier).windows(classifier.event_inputs(stream.events, stream.sensor)):
         logits.append(outcome.logits)
         ends += [given.end_us for given in part]
-        if len(part) == steps and answer.prediction.known is not None and answer.prediction.label != NOTHING:
-            known.append(answer.prediction.known)
+        if len(part) == steps and answer.prediction.in_distribution is not None and answer.step_label != NOTHING:
+            known.append(answer.prediction.in_distribution)
     every = np.concatenate(logits).astype(np.float64)
-    return [wrong_lead(every[part], label, before, steps // 2) for part, label, before in stream.things(ends)], known
+    return [wrong_margin(every[part], label, before, steps // 2) for part, label, before in stream.things(ends)], known
 
 
-def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> tuple[Conformal, float | None]:
+def fit_conformal(classifier: Classifier, recordings: Sequence[CalibrationSample]) -> tuple[Conformal, float | None]:
     """Calibrate on held-out recordings, at the trained bin and at those of BINS_MS; return the calibration and the
     line of the alarm, of windows at the trained bin. Raises ValueError for too few.
 
     Each recording comes twice, without a gap and after one: the larger lead counts.
     """
-    if len(takes) < LEAST:
-        raise ValueError(f"{len(takes)} validation recordings are too few; {LEAST} at least are needed")
+    if len(recordings) < LEAST:
+        raise ValueError(f"{len(recordings)} validation recordings are too few; {LEAST} at least are needed")
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
-    fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([take.label for take in takes])
-    leads, known = np.zeros((len(fine), len(takes))), [list[float]() for _ in fine]
-    made = chain(*(streams(own, takes, n, gaps=n > 0) for n in range(2)))
-    for stream in with_progress(made, "calibrating commitments", "stream", 2 * ceil(len(takes) / THINGS)):
+    fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([recording.label for recording in recordings])
+    leads, known = np.zeros((len(fine), len(recordings))), [list[float]() for _ in fine]
+    made = chain(*(streams(own, recordings, n, gaps=n > 0) for n in range(2)))
+    for stream in with_progress(made, "calibrating commitments", "stream", 2 * ceil(len(recordings) / THINGS)):
         for n, one in enumerate(fine):
             found, seen = read_stream(one, stream)
             leads[n, stream.rows] = np.maximum(leads[n, stream.rows], found)
@@ -162,7 +163,7 @@ def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> tuple[Confor
 
 def alarm_line(known: Sequence[float]) -> float | None:
     """Return the line of the alarm (models/novelty/alarm.py): the level that a share RATE of DRAWN streams of LONG
-    windows exceeds, given `known` at the ends of the windows of the calibration's streams; None for too few.
+    windows exceeds, given `in_distribution` at the ends of the windows of the calibration's streams; None for too few.
 
     A stream is drawn from these as blocks of consecutive windows (Kuensch 1989, "The jackknife and the bootstrap for
     general stationary observations"), since a thing is in view for more than one.
@@ -176,13 +177,13 @@ def alarm_line(known: Sequence[float]) -> float | None:
     return round(float(np.quantile(levels, 1 - RATE, method="higher")), 3)
 
 
-def committing(network: nn.Module, card: Card, takes: Sequence[Take]) -> Card:
+def committing(network: nn.Module, card: Card, recordings: Sequence[CalibrationSample]) -> Card:
     """Return the card with what commitments and their alarm are judged by, and with `commits` among its metrics; it
     has none for images and (with a message) for too few recordings.
     """
     conformal = line = None
     try:
-        conformal, line = fit_conformal(Classifier(network, card), takes) if takes else (None, None)
+        conformal, line = fit_conformal(Classifier(network, card), recordings) if recordings else (None, None)
     except ValueError as error:
         say(f"no commitments, so `commitment` will be null: {error}")
     metrics = {**card.metrics, "commits": commits(conformal, card.labels)}
@@ -210,7 +211,9 @@ class Seen(NamedTuple):
     shifted: bool  # at its end
 
 
-def seen_in(stream: Stream, predictions: Sequence[Prediction], labels: Sequence[str], settles: int) -> list[Seen]:
+def seen_in(
+    stream: LabelledStream, predictions: Sequence[Prediction], labels: Sequence[str], settles: int
+) -> list[Seen]:
     """Return what a stream's predictions, one a step, committed to for each thing. `settles`: steps, T / 2."""
     found, ends = list[Seen](), [one.end_us for one in predictions]
     for (part, label, before), begin_us in zip(stream.things(ends), stream.begins):
@@ -230,7 +233,7 @@ def seen_in(stream: Stream, predictions: Sequence[Prediction], labels: Sequence[
     return found
 
 
-def follow(classifier: Classifier, stream: Stream, tracks: Sequence[Track]) -> list[list[Seen]]:
+def follow(classifier: Classifier, stream: LabelledStream, tracks: Sequence[StreamReadout]) -> list[list[Seen]]:
     """Run a stream, which is never reset; return what each read-out committed to."""
     predictions = [list[Prediction]() for _ in tracks]
     for part, outcome, _ in Stepper(classifier).windows(classifier.event_inputs(stream.events, stream.sensor)):
@@ -240,7 +243,7 @@ def follow(classifier: Classifier, stream: Stream, tracks: Sequence[Track]) -> l
     return [seen_in(stream, said, classifier.labels, classifier.contract.steps // 2) for said in predictions]
 
 
-def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str, Any]]:
+def held_out(classifier: Classifier, sources: Sequence[LabelledItem]) -> list[dict[str, Any]]:
     """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes, in streams like those of the
     calibration, of CHANGES things or more where each comes up to ROUNDS times; empty without a calibration, and of
     views, in which nothing is committed to.
@@ -248,13 +251,15 @@ def held_out(classifier: Classifier, sources: Sequence[Source]) -> list[dict[str
     own = [source for source in sources if source.label in classifier.labels]
     if classifier.trials is None or not own:
         return []
-    takes = [Take(partial(read_item, one.item), classifier.labels.index(one.label)) for one in evenly(own, HELD)]
-    rounds, found = max(2, min(ROUNDS, ceil(CHANGES / len(takes)))), {rate: list[Seen]() for rate in ERROR_RATES}
-    made = chain(*(streams(classifier.contract, takes, 2 + n, gaps=n % 2 > 0) for n in range(rounds)))
-    for stream in with_progress(made, "committing", "stream", rounds * ceil(len(takes) / THINGS)):
+    recordings = [
+        CalibrationSample(partial(read_item, one.item), classifier.labels.index(one.label)) for one in evenly(own, HELD)
+    ]
+    rounds, found = max(2, min(ROUNDS, ceil(CHANGES / len(recordings)))), {rate: list[Seen]() for rate in ERROR_RATES}
+    made = chain(*(streams(classifier.contract, recordings, 2 + n, gaps=n % 2 > 0) for n in range(rounds)))
+    for stream in with_progress(made, "committing", "stream", rounds * ceil(len(recordings) / THINGS)):
         if InputPipeline(classifier.card, stream.sensor).pyramid is not None:
             continue
-        tracks = [classifier.track(rate) for rate in ERROR_RATES]
+        tracks = [classifier.stream_readout(rate) for rate in ERROR_RATES]
         for rate, seen in zip(ERROR_RATES, follow(classifier, stream, tracks)):
             found[rate] += seen
     return [assess(classifier, seen, rate) for rate, seen in found.items() if seen]

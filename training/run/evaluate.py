@@ -11,7 +11,7 @@ from spikesight.models.contract import Contract
 from spikesight.models.networks.metering import Meter
 from spikesight.models.neurons.layers import Neuron, watching
 from spikesight.training.data import Frames
-from spikesight.training.distributed import Processes
+from spikesight.training.distributed import ProcessGroup
 from spikesight.training.step.batches import evaluation_input
 
 EVALUATION_BATCH = 256
@@ -79,10 +79,10 @@ def evaluate(
     classes: int,
     device: torch.device,
     contract: Contract | None = None,
-    processes: Processes | None = None,
+    processes: ProcessGroup | None = None,
 ) -> Evaluation:
     """Evaluate every window from zero state; without a contract, frames are binned events. Raises ValueError."""
-    processes, count = processes or Processes(device), len(frames)
+    processes, count = processes or ProcessGroup(device), len(frames)
     if count < processes.world:
         raise ValueError(f"{count} samples to evaluate are fewer than the {processes.world} processes")
     size = min(EVALUATION_BATCH, -(-count // processes.world))  # every process gets at least one sample

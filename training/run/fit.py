@@ -13,12 +13,12 @@ import numpy as np
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
 from spikesight.training.data.start import EPOCHS, MINUTES, network_name
-from spikesight.training.distributed import Processes, choose_device, join_processes
+from spikesight.training.distributed import ProcessGroup, choose_device, join_processes
 from spikesight.training.flags import from_mapping
 from spikesight.training.progress import say
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
-from spikesight.training.run.read_out import Head, first_head, reason_not_to_train
+from spikesight.training.run.read_out import FittedHead, first_head, reason_not_to_train
 from spikesight.training.run.report import write_environment, write_model_so_far, write_report
 
 AVERAGE, LR = 0.99, 2e-4  # of a head and its network: decay of the weights' moving average, and peak learning rate
@@ -37,7 +37,7 @@ def run_folder(config: TrainConfig) -> Path:
         folder, number = Path(config.output) / f"{name}-{number}", number + 1
 
 
-def load_on_all(load: Callable[[], Data], processes: Processes) -> Data:
+def load_on_all(load: Callable[[], Data], processes: ProcessGroup) -> Data:
     """Load the data; the main process fills the cache while the others wait."""
     if not processes.main:
         processes.wait()
@@ -48,8 +48,8 @@ def load_on_all(load: Callable[[], Data], processes: Processes) -> Data:
 
 
 def begin(
-    config: TrainConfig, data: Data, folder: Path, processes: Processes | None = None
-) -> tuple[Run, Head | None, str | None]:
+    config: TrainConfig, data: Data, folder: Path, processes: ProcessGroup | None = None
+) -> tuple[Run, FittedHead | None, str | None]:
     """Return a run with the settings `config`, the head that it begins with, and why it is not to be trained. Raises
     ValueError for no epochs and no head.
     """

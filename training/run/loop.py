@@ -23,13 +23,13 @@ from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
 from spikesight.training.data.start import name_of_start, weights_path
-from spikesight.training.distributed import Processes, choose_device
+from spikesight.training.distributed import ProcessGroup, choose_device
 from spikesight.training.network import build_network, load_teacher, start_from
 from spikesight.training.progress import say
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
-from spikesight.training.step.batches import Batch, Batches, carried_state, seeded
+from spikesight.training.step.batches import Batches, TrainingBatch, carried_state, seeded
 from spikesight.training.step.losses import class_weights, total_loss
 
 STEP_EPOCHS = 30  # of the schedule "step", as ImageNet's recipes have it
@@ -84,11 +84,11 @@ class Run:
     """
 
     def __init__(
-        self, data: Data, folder: Path, processes: Processes | None = None, network: nn.Module | None = None
+        self, data: Data, folder: Path, processes: ProcessGroup | None = None, network: nn.Module | None = None
     ) -> None:
         config = self.config = data.config
         self.folder, self.data = folder, data
-        self.processes = processes or Processes(choose_device(config.device))
+        self.processes = processes or ProcessGroup(choose_device(config.device))
         self.device = self.processes.device
         self.network = network or build_network(config, len(data.labels), data.contract.channels)
         self.taught = isinstance(network, TaughtNetwork)
@@ -203,7 +203,7 @@ class Run:
         digits = int((batch.targets < out.logits.shape[2]).sum())
         return value * digits, int((out.logits.detach().mean(0).argmax(1) == batch.targets).sum())
 
-    def _gradients(self, batch: Batch) -> tuple[Pass, float]:
+    def _gradients(self, batch: TrainingBatch) -> tuple[Pass, float]:
         """Run a batch forward and backward; leave clipped gradients, and return the pass and its loss."""
         config, (step, x_seq, targets, generator) = self.config, batch
         self.optimiser.zero_grad()

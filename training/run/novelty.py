@@ -22,12 +22,12 @@ from spikesight.encoders.dvs import shown_in
 from spikesight.models.checkpoint import read_config
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
-from spikesight.models.networks.taught import TaughtNetwork, Watch
+from spikesight.models.networks.taught import RateWatch, TaughtNetwork
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.novelty import NoveltyDetector, fit_novelty
 from spikesight.models.novelty.profile import Profile, compare, measure
 from spikesight.models.novelty.rates import Rates, layers_to_watch
-from spikesight.models.novelty.score import Lines, Windows, fit_lines
+from spikesight.models.novelty.score import Thresholds, Windows, fit_lines
 from spikesight.models.statistics import calibration_error, running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
 from spikesight.training.data.start import weights_path
@@ -76,7 +76,7 @@ def with_bins(network: nn.Module, data: Data, known: NoveltyDetector) -> Novelty
         made = replace(data.made, steps=finest.steps, bin_us=finest.bin_us)
         rows = np.array(evenly(range(len(made)), MOST_FINE))
         fine.append(Frames(made[rows], made.labels[rows]))
-    lines: dict[int, Lines] = {}
+    lines: dict[int, Thresholds] = {}
     for bin_ms in with_progress(bins, "lines at shorter bins", "bin"):
         contract = own.at(bin_ms)
         forward = forwarder(at_pace(network, contract.span), contract, known.layers)
@@ -130,7 +130,7 @@ def forwarder(network: nn.Module, contract: Contract, layers: int) -> Forward:
             return result.logits[last], result.rates[last]
 
         return by_engine
-    rates = Watch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
+    rates = RateWatch(network, layers) if isinstance(network, TaughtNetwork) else Rates(network, layers)
 
     @torch.inference_mode()
     def by_module(x_seq: Tensor) -> tuple[Tensor, Tensor]:

@@ -40,7 +40,7 @@ BEGUN, TRAINED = "a head on the network it began with", "a head on the trained n
 Features = NDArray[np.float32]
 
 
-class Head(NamedTuple):
+class FittedHead(NamedTuple):
     """A network with a head, and what judges it."""
 
     name: str  # BEGUN or TRAINED
@@ -51,7 +51,7 @@ class Head(NamedTuple):
     share: float  # of all recordings, right by heads fitted without them
 
 
-def first_head(data: Data) -> Head | None:
+def first_head(data: Data) -> FittedHead | None:
     """Return the head with which a run begins; None unless it goes on with a trained model, as it is, on binary
     recordings of somebody's own.
     """
@@ -65,7 +65,7 @@ def first_head(data: Data) -> Head | None:
     return None
 
 
-def heads_of(trained: nn.Module | None, data: Data, first: Head | None = None) -> list[Head]:
+def heads_of(trained: nn.Module | None, data: Data, first: FittedHead | None = None) -> list[FittedHead]:
     """Return the heads of a run that began with `first` (`trained` None: no epoch was better), or from random weights,
     that which is taken first; none if none can be made for the network or its input.
     """
@@ -78,7 +78,7 @@ def heads_of(trained: nn.Module | None, data: Data, first: Head | None = None) -
     return heads[::-1] if gained else heads
 
 
-def reason_not_to_train(first: Head) -> str | None:
+def reason_not_to_train(first: FittedHead) -> str | None:
     """Return a sentence if the first head errs so rarely, or the validation recordings are so few, that no training
     could be shown to be better on them; else None.
     """
@@ -90,7 +90,7 @@ def reason_not_to_train(first: Head) -> str | None:
     )
 
 
-def origin(data: Data, head: Head | None) -> str:
+def origin(data: Data, head: FittedHead | None) -> str:
     """Return in words what a run's model is: whose weights, what was trained on what, and what reads them."""
     start, count = name_of_start(data.config), _count(data, with_val=False)
     trained = f"`{data.config.network}` trained from {start} on {count}"
@@ -121,7 +121,7 @@ def _by_recording(right: NDArray[np.bool_], recording: NDArray) -> NDArray[np.fl
     return np.bincount(number, right) / np.bincount(number)
 
 
-def _head(name: str, network: SpikingResNet, data: Data) -> Head:
+def _head(name: str, network: SpikingResNet, data: Data) -> FittedHead:
     """Fit heads to as many windows as fitting takes seconds for."""
     taught, classes = _untaught(network, data), len(data.labels)
     most = min(MOST, VALUES // taught.head.in_features)
@@ -150,7 +150,7 @@ def _head(name: str, network: SpikingResNet, data: Data) -> Head:
     left_out[len(train) :][alone] = scores[alone]
     told = ~np.isnan(left_out[:, 0])
     share = _by_recording((left_out.argmax(1) == labels)[told], recording[told]).mean()
-    return Head(name, taught, judged, scores.argmax(1) == val.labels, paths, float(share))
+    return FittedHead(name, taught, judged, scores.argmax(1) == val.labels, paths, float(share))
 
 
 def _untaught(network: SpikingResNet, data: Data) -> TaughtNetwork:

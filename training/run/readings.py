@@ -29,7 +29,7 @@ AT_ONCE = 32  # images of a batch
 Change = Callable[[int, Events, SensorSize], Events]  # maps (number of a recording, events, sensor size) to new events
 
 
-class Source(NamedTuple):
+class LabelledItem(NamedTuple):
     """A recording to read, and its class."""
 
     item: Item  # its label is not used
@@ -46,7 +46,7 @@ class Readings:
     answers: tuple[Prediction, ...]  # R, each of a whole recording or image
     shared: tuple[str, ...] = ()  # recordings that the model was trained on
     notes: tuple[str, ...] = ()  # sentences on what was read
-    sources: tuple[Source, ...] = ()  # the recordings by their numbers
+    sources: tuple[LabelledItem, ...] = ()  # the recordings by their numbers
 
 
 def read_set(
@@ -63,7 +63,7 @@ def read_set(
         listing = list_data(named)
         assert isinstance(listing, Listing)
         items = listing.test or listing.train
-        return read_recordings(classifier, [Source(item, listing.labels[item.label]) for item in items])
+        return read_recordings(classifier, [LabelledItem(item, listing.labels[item.label]) for item in items])
     if contract.kind == "events" and (data in DATA_NAMES or holds_pictures(Path(data))):
         raise ValueError(f"{classifier.name} takes events, and {data} holds images: spikesight emulate makes events")
     if contract.kind == "image":
@@ -79,17 +79,19 @@ def read_set(
         found = read_images(classifier, images.labels, chosen)
         return replace(found, shared=_shared(classifier, files))
     folder = read_folder(data, layout, classifier.labels)
-    takes = [take for take in folder.takes if take.part == "test"] or list(folder.takes)
-    notes = [f"layout {folder.layout}: {len(takes)} recordings"]
-    if len(takes) < len(folder.takes):
-        notes[0] += f" of test/, {len(folder.takes) - len(takes)} others left alone"
-    asked = replace(folder, takes=tuple(replace(take, part="train") for take in takes))
+    recordings = [recording for recording in folder.recordings if recording.part == "test"] or list(folder.recordings)
+    notes = [f"layout {folder.layout}: {len(recordings)} recordings"]
+    if len(recordings) < len(folder.recordings):
+        notes[0] += f" of test/, {len(folder.recordings) - len(recordings)} others left alone"
+    asked = replace(folder, recordings=tuple(replace(recording, part="train") for recording in recordings))
     read = usable(asked, skip_bad=skip_bad)
-    found = read_recordings(classifier, [Source(Item(take.path, 0), take.label) for take in read.folder.takes])
+    found = read_recordings(
+        classifier, [LabelledItem(Item(recording.path, 0), recording.label) for recording in read.folder.recordings]
+    )
     return replace(found, notes=(*notes, *read.notes, *found.notes))
 
 
-def read_recordings(classifier: Classifier, sources: Sequence[Source], change: Change | None = None) -> Readings:
+def read_recordings(classifier: Classifier, sources: Sequence[LabelledItem], change: Change | None = None) -> Readings:
     """Run a model on every recording, as `predict` does.
 
     `change` is applied to the events of each recording, which is then in memory as a whole. Raises DataError, and
@@ -154,7 +156,8 @@ def read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames
         for n, x in enumerate(x_seq.unbind(1)):
             outcome = Outcome(done.logits[:, n].numpy(), [], 0, 0.0, rates=done.rates[:, n].numpy())
             inputs = [Input(one, t, t + 1, 0, False) for t, one in enumerate(x.numpy())]
-            answers.append(classifier.track().read(inputs, outcome).prediction)
+            answer = classifier.stream_readout().read(inputs, outcome)
+            answers.append(replace(answer.prediction, label=answer.step_label))  # all that there is was seen
     return Readings(
         labels=classifier.labels, classes=classes, truth=frames.labels, answers=tuple(answers),
         notes=(f"{len(frames)} images",),

@@ -29,7 +29,7 @@ from spikesight.training.run.baselines import beside_network, sentences
 from spikesight.training.run.conformal import committing, evenly, takes_of
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.novelty import calibrate_novelty, profile_of, with_bins
-from spikesight.training.run.read_out import BEGUN, TRAINED, Head, heads_of, origin
+from spikesight.training.run.read_out import BEGUN, TRAINED, FittedHead, heads_of, origin
 from spikesight.training.run.readings import read_images
 from spikesight.training.run.resume import Progress
 
@@ -169,10 +169,10 @@ class Made:
     network: nn.Module
     card: Card
     data: Data  # with the contract of the model
-    heads: list[Head]  # the first one is taken
+    heads: list[FittedHead]  # the first one is taken
 
 
-def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> Made:
+def _make(folder: Path, data: Data, progress: Progress, first: FittedHead | None) -> Made:
     """Load the best network of a run that began with the head `first`, or with none, and choose its read-out."""
     network, card = load(folder / "checkpoints" / "best")
     trained = network if first is None or progress.best_epoch >= 0 else None
@@ -186,7 +186,7 @@ def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> M
     return Made(network, replace(card, contract=data.contract, training={**card.training, **made}), data, heads)
 
 
-def write_model_so_far(folder: Path, data: Data, progress: Progress, first: Head | None) -> None:
+def write_model_so_far(folder: Path, data: Data, progress: Progress, first: FittedHead | None) -> None:
     """Write model/ of a run that is not over: not tested, and calibrated to nothing."""
     made = _make(folder, data, progress, first)
     save(folder / "model", made.network, replace(made.card, profile=profile_of(data)))
@@ -195,7 +195,7 @@ def write_model_so_far(folder: Path, data: Data, progress: Progress, first: Head
 
 
 def write_report(
-    folder: Path, data: Data, progress: Progress, device: torch.device, first: Head | None
+    folder: Path, data: Data, progress: Progress, device: torch.device, first: FittedHead | None
 ) -> dict[str, Any]:
     """Evaluate the best model once on the test split; write model/, confusion.csv and result.json; return the
     metrics.
@@ -229,7 +229,7 @@ def write_report(
         known, metrics["known"] = calibrate_novelty(judged, data)
         known = known if data.contract.readout else with_bins(judged, data, known)
     except ValueError as error:
-        say(f"not calibrated, so `known` will be null: {error}")
+        say(f"not calibrated, so `in_distribution` will be null: {error}")
     card = replace(card, metrics=metrics, novelty=known, profile=profile_of(data))
     judging = committing(judged, card, takes_of(data))
     metrics["commits"] = judging.metrics["commits"]

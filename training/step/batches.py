@@ -15,13 +15,13 @@ from spikesight.models.contract import Contract
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames
-from spikesight.training.distributed import Processes
+from spikesight.training.distributed import ProcessGroup
 from spikesight.training.step.augment import augment, crop_middle, move_images
 
 OUTLIERS = 0.6  # for each sample of a class
 
 
-class Batch(NamedTuple):
+class TrainingBatch(NamedTuple):
     """The n samples of one optimiser step, with their labels."""
 
     step: int
@@ -33,13 +33,13 @@ class Batch(NamedTuple):
 class Batches:
     """Makes the batches of a run; where reading is slow, the next batch is made in the background."""
 
-    def __init__(self, data: Data, processes: Processes) -> None:
+    def __init__(self, data: Data, processes: ProcessGroup) -> None:
         self._data, self._processes = data, processes
         slow_rows = processes.device.type == "cuda" or not isinstance(data.train.frames, np.ndarray)
         self._maker = ThreadPoolExecutor(1) if slow_rows else None
-        self._ahead: Future[Batch] | None = None
+        self._ahead: Future[TrainingBatch] | None = None
 
-    def make(self, rows: np.ndarray, step: int) -> Batch:
+    def make(self, rows: np.ndarray, step: int) -> TrainingBatch:
         """Return this process's share of the augmented batch of samples `rows`."""
         config, train, outliers = self._data.config, self._data.train, self._data.outliers
         generator, device = seeded(config.seed, 1, step), self._processes.device
@@ -51,9 +51,9 @@ class Batches:
         stored = torch.from_numpy(chosen.frames).to(device)
         targets = torch.from_numpy(chosen.labels).to(device)
         x_seq = training_input(stored, config, self._data.contract, generator)
-        return Batch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
+        return TrainingBatch(step, self._processes.share(x_seq, 1), self._processes.share(targets), generator)
 
-    def take(self, rows: np.ndarray, step: int, next_rows: np.ndarray | None = None) -> Batch:
+    def take(self, rows: np.ndarray, step: int, next_rows: np.ndarray | None = None) -> TrainingBatch:
         """Return the batch of this step; start to make the next step's, of `next_rows` (None: there is none)."""
         batch = self._ahead.result() if self._ahead is not None else None
         if batch is None or batch.step != step:

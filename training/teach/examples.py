@@ -23,7 +23,7 @@ WINDOW_STEPS, WINDOW_SLICES = 10, 1  # of a window of a continuous recording
 
 
 @dataclass(frozen=True)
-class Plan:
+class ExamplePlan:
     """The examples of a folder, and how each is binned for the network."""
 
     labels: tuple[str, ...]
@@ -48,27 +48,29 @@ def copies_for(count: int) -> int:
 
 def plan(
     path: Path | str, layout: str = "auto", shots: int = 0, seed: int = 0, window_ms: int = 0, *, skip_bad: bool = False
-) -> Plan:
+) -> ExamplePlan:
     """Choose the examples of a folder: all, or `shots` random ones of each class. Raises DataError."""
     folder = read_folder(path, layout)
-    folder = replace(folder, takes=tuple(take for take in folder.takes if take.part == "train"))
+    folder = replace(
+        folder, recordings=tuple(recording for recording in folder.recordings if recording.part == "train")
+    )
     folder, scans, notes, left_out = usable(folder, skip_bad=skip_bad)
-    takes, labels = folder.takes, folder.labels
+    recordings, labels = folder.recordings, folder.labels
     if len(labels) < 2:
         raise DataError(f"{path} holds one class, {', '.join(labels)!r}: a second is needed, if only of an empty scene")
-    fewest = min(Counter(take.label for take in takes).values())
+    fewest = min(Counter(recording.label for recording in recordings).values())
     length = float(np.median([scan.length_us for scan in scans]))
     if not window_ms and fewest >= CLIPS and length <= LONGEST_CLIP_US:
         steps, slices = CLIP_STEPS, CLIP_SLICES
         bin_us = max(1, round(length / steps))
-        items = [Item(take.path, labels.index(take.label)) for take in takes]
+        items = [Item(recording.path, labels.index(recording.label)) for recording in recordings]
     else:
         steps, slices = WINDOW_STEPS, WINDOW_SLICES
         bin_us = window_ms * 1000 // steps if window_ms else suitable_window(scans, fewest).bin_us
         window_us = steps * bin_us
         found = [
-            (Item(take.path, labels.index(take.label), begin_us=begin, length_us=window_us), scan)
-            for take, scan in zip(takes, scans)
+            (Item(recording.path, labels.index(recording.label), begin_us=begin, length_us=window_us), scan)
+            for recording, scan in zip(recordings, scans)
             for begin in window_starts(0, scan.length_us, window_us, window_us)
         ]
         counts = [scan.count_between(item.begin_us, item.begin_us + window_us) for item, scan in found]
@@ -76,9 +78,9 @@ def plan(
         items = [item for (item, _), count in zip(found, counts) if count >= least]
     items = _chosen(items, labels, shots, seed, MOST_WINDOWS if any(item.length_us for item in items) else MOST)
     chosen = {item.path for item in items}
-    used = [take for take in takes if take.path in chosen]
-    sessions = {take.path: take.session for take in used} if has_complete_sessions(used) else {}
-    return Plan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us, sessions, notes, left_out)
+    used = [recording for recording in recordings if recording.path in chosen]
+    sessions = {recording.path: recording.session for recording in used} if has_complete_sessions(used) else {}
+    return ExamplePlan(labels, tuple(items), scans[0].sensor, steps, slices, bin_us, sessions, notes, left_out)
 
 
 def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, most: int) -> list[Item]:
@@ -97,7 +99,7 @@ def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, m
     return kept
 
 
-def read_examples(found: Plan) -> Iterator[Example]:
+def read_examples(found: ExamplePlan) -> Iterator[Example]:
     """Yield the examples; each names its session, or its file where sessions are unknown. Raises DataError."""
     for (path, length_us, label), group in groupby(found.items, lambda i: (i.path, i.length_us, i.label)):
         items = list(group)

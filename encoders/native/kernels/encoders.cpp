@@ -1,5 +1,5 @@
-// What Python calls: the rules of front.h, follow.h, pixels.h, words.h and finder.h, and bins, on arrays that it made and measured.
-#include "finder.h"
+// What Python calls: the rules of front.h, follow.h, pixels.h, words.h and tracker.h, and bins, on arrays that it made and measured.
+#include "tracker.h"
 #include "follow.h"
 #include "front.h"
 #include "pixels.h"
@@ -124,8 +124,8 @@ CALLED words_decoded(int64_t kind, SpikesightWords* words, const uint8_t* bytes,
     return KINDS[kind](words, bytes, n, out, room, used);
 }
 
-CALLED view_atlas(const SpikesightLevel* levels, int64_t n, int64_t height, int64_t width, const uint8_t* counts, uint8_t* atlas) {
-    spikesight_atlas(levels, int32_t(n), int32_t(height), int32_t(width), counts, atlas);
+CALLED pyramid_canvas(const SpikesightLevel* levels, int64_t n, int64_t height, int64_t width, const uint8_t* counts, uint8_t* canvas) {
+    spikesight_pyramid_canvas(levels, int32_t(n), int32_t(height), int32_t(width), counts, canvas);
     return 0;
 }
 
@@ -142,18 +142,18 @@ CALLED follow_crop(double* crowd, const uint8_t* seen, int64_t seen_height, int6
     return 0;
 }
 
-CALLED finder_bytes(const int32_t* sizes) { return int64_t(spikesight_finder_bytes(sizes)); }
-CALLED finder_told(int64_t classes) { return int64_t(spikesight_finder_told(int32_t(classes))); }
+CALLED tracker_bytes(const int32_t* sizes) { return int64_t(spikesight_tracker_bytes(sizes)); }
+CALLED tracker_output_size(int64_t classes) { return int64_t(spikesight_tracker_output_size(int32_t(classes))); }
 
-// `issued`: numbers of things that were given before.
-CALLED finder_begin(SpikesightFinder* f, const int32_t* sizes, SpikesightPlace* places, int64_t issued) {
-    spikesight_finder_begin(f, sizes, places);
+// `issued`: numbers of tracks that were given before.
+CALLED tracker_begin(SpikesightTracker* f, const int32_t* sizes, SpikesightOutputCell* places, int64_t issued) {
+    spikesight_tracker_begin(f, sizes, places);
     f->issued = int32_t(issued);
     return 0;
 }
 
-CALLED finder_step(SpikesightFinder* f, const uint8_t* atlas, const float* logits, int64_t moved, int64_t reset, double* told) {
-    if (reset) spikesight_finder_reset(f);
-    spikesight_finder_step(f, atlas, logits, moved, told);
+CALLED tracker_step(SpikesightTracker* f, const uint8_t* canvas, const float* logits, int64_t moved, int64_t reset, double* told) {
+    if (reset) spikesight_tracker_reset(f);
+    spikesight_tracker_step(f, canvas, logits, moved, told);
     return 0;
 }

@@ -106,8 +106,8 @@ typedef struct {
     double *whitened, *distances;   /* [rates], [centres] */
     /* state */
     uint64_t seen;               /* steps since the network began from rest */
-    int32_t quiet, best, label, steady; /* classes, `classes` for unknown, classes + 1 for nothing; steady -1: none yet */
-    double known;                /* 0 to 1; -1: there is nothing */
+    int32_t quiet, best, step_label, label; /* classes, `classes` for unknown, classes + 1 for nothing; label -1: none yet */
+    double in_distribution;                /* 0 to 1; -1: there is nothing */
 } SpikesightReadout;
 
 /* A step is the first since the network began from rest. */
@@ -118,7 +118,7 @@ static inline void spikesight_readout_reset(SpikesightReadout *r) {
 
 static inline void spikesight_readout_begin(SpikesightReadout *r) {
     r->quiet = 0;
-    r->steady = -1;
+    r->label = -1;
     spikesight_readout_reset(r);
 }
 
@@ -164,13 +164,13 @@ static inline double spikesight_readout_known(SpikesightReadout *r, const float 
 /* The label to show: hypotheses are the classes, unknown and nothing. Each collects the log odds between it and what is
  * shown, never below 0 (Page 1954); the first with enough is shown next. */
 static inline void spikesight_readout_weigh(SpikesightReadout *r) {
-    const int32_t classes = r->classes, all = classes + 2, shown = r->steady <= classes ? r->steady : -1; /* nothing is none */
-    const double sure = r->known > 0.0 ? r->known : 0.0, least = r->least;
+    const int32_t classes = r->classes, all = classes + 2, shown = r->label <= classes ? r->label : -1; /* nothing is none */
+    const double score = r->in_distribution > 0.0 ? r->in_distribution : 0.0, least = r->least;
     double highest = -1.0, second = -1.0;
     int32_t best = 0;
-    for (int32_t k = 0; k < classes; ++k) r->share[k] = r->probabilities[k] * sure;
-    r->share[classes] = r->known >= 0.0 ? 1.0 - r->known : 0.0;
-    r->share[classes + 1] = r->known < 0.0 ? 1.0 : 0.0;
+    for (int32_t k = 0; k < classes; ++k) r->share[k] = r->probabilities[k] * score;
+    r->share[classes] = r->in_distribution >= 0.0 ? 1.0 - r->in_distribution : 0.0;
+    r->share[classes + 1] = r->in_distribution < 0.0 ? 1.0 : 0.0;
     for (int32_t k = 0; k < all; ++k) {
         const double lower = r->share[k] < highest ? r->share[k] : highest;
         second = lower > second ? lower : second;
@@ -179,14 +179,14 @@ static inline void spikesight_readout_weigh(SpikesightReadout *r) {
     for (int32_t k = 0; k < all; ++k) {
         const double share = r->share[k], rival = shown >= 0 ? r->share[shown] : share == highest ? second : highest;
         double gained = log((share > least ? share : least) / (rival > least ? rival : least)) / r->inertia;
-        if (k == r->steady || (gained > 0.0 && share - rival <= r->margin)) gained = 0.0;
+        if (k == r->label || (gained > 0.0 && share - rival <= r->margin)) gained = 0.0;
         if (gained > 0.0 && k == classes + 1) gained *= r->lull; /* what is held still sends no events either */
         r->evidence[k] = r->evidence[k] + gained > 0.0 ? r->evidence[k] + gained : 0.0;
         if (r->evidence[k] > r->evidence[best]) best = k;
     }
     if (r->evidence[best] < (shown < 0 ? r->first : r->other)) return;
     memset(r->evidence, 0, sizeof *r->evidence * (size_t)all);
-    r->steady = best;
+    r->label = best;
 }
 
 /* Add a step: logits [classes], rates [rates], and how many values of the input are not zero. */
@@ -205,9 +205,9 @@ static inline void spikesight_readout_step(SpikesightReadout *r, const float *lo
     if (r->rates) {
         const float *line = r->lines[steps - 1];
         temperature = (double)line[0];
-        r->known = r->mean[values - 1] < (double)line[7] ? -1.0 : spikesight_readout_known(r, line);
+        r->in_distribution = r->mean[values - 1] < (double)line[7] ? -1.0 : spikesight_readout_known(r, line);
     } else {
-        r->known = r->mean[values - 1] > 0.0 ? 1.0 : -1.0; /* no line to judge by: nothing is what has no event at all */
+        r->in_distribution = r->mean[values - 1] > 0.0 ? 1.0 : -1.0; /* no line to judge by: nothing is what has no event at all */
     }
     const double sum = spikesight_log_sum(r->mean, r->classes, temperature);
     r->best = 0;
@@ -215,7 +215,7 @@ static inline void spikesight_readout_step(SpikesightReadout *r, const float *lo
         r->probabilities[k] = exp(r->mean[k] / temperature - sum);
         if (r->probabilities[k] > r->probabilities[r->best]) r->best = k;
     }
-    r->label = r->known < 0.0 ? r->classes + 1 : r->known < r->kept ? r->classes : r->best;
+    r->step_label = r->in_distribution < 0.0 ? r->classes + 1 : r->in_distribution < r->kept ? r->classes : r->best;
     spikesight_readout_weigh(r);
 }
 #endif

@@ -39,10 +39,10 @@ static void answer(Spikesight *s, const SpikesightInput *x, bool reset, Spikesig
     spikesight_readout_step(readout, s->logits, s->rates, active);
     a->step = readout->seen;
     a->best = readout->best;
-    a->known = readout->known < 0.0 ? 0.0 : readout->known;
+    a->in_distribution = readout->in_distribution < 0.0 ? 0.0 : readout->in_distribution;
+    a->step_label = label_of(readout->step_label);
     a->label = label_of(readout->label);
-    a->steady = label_of(readout->steady);
-    a->committed = a->label >= 0 ? commit(s) : SPIKESIGHT_NONE;
+    a->committed = a->step_label >= 0 ? commit(s) : SPIKESIGHT_NONE;
     a->probabilities = s->probabilities;
     a->logits = s->logits;
     if (s->show) s->show(s->yours, a);

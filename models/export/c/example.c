@@ -15,9 +15,9 @@ static Spikesight eye; /* no heap */
 
 static void show(void *yours, const SpikesightAnswer *a) {
     FILE *out = yours;
-    const char *steady = spikesight_label(a->steady), *held = spikesight_label(a->committed);
-    fprintf(out, "%lld\t%s\t%s\t%s\t%.6f", (long long)a->end_us, spikesight_label(a->label), *steady ? steady : "-",
-            *held ? held : "-", a->known);
+    const char *label = spikesight_label(a->label), *held = spikesight_label(a->committed);
+    fprintf(out, "%lld\t%s\t%s\t%s\t%.6f", (long long)a->end_us, spikesight_label(a->step_label), *label ? label : "-",
+            *held ? held : "-", a->in_distribution);
     for (int k = 0; k < SPIKESIGHT_CLASSES; ++k) fprintf(out, "\t%.9g", (double)a->logits[k]);
     fputc('\n', out);
 }

@@ -37,11 +37,11 @@ typedef struct {                /* after one step of the network: a bin, or an i
     uint64_t step;              /* 1, 2, ... since the network last began from rest */
     int64_t start_us, end_us;   /* of the bin, on the events' clock */
     uint32_t n_events;          /* in the bin, as far as the network sees them */
-    int32_t label;              /* the best class, or UNKNOWN, or NOTHING where too few events came */
+    int32_t step_label;              /* the best class, or UNKNOWN, or NOTHING where too few events came */
     int32_t best;               /* the best class, whatever the label */
-    int32_t steady;             /* the label to show, which does not flicker; NONE before there was evidence */
+    int32_t label;             /* the label to show, which does not flicker; NONE before there was evidence */
     int32_t committed;          /* the commitment's label at an error rate of 5 %, but without the alarm; or NONE */
-    double known;               /* 0 to 1: how familiar the input is; below 0.5 it is UNKNOWN */
+    double in_distribution;               /* 0 to 1: how familiar the input is; below 0.5 it is UNKNOWN */
     const double *probabilities; /* [SPIKESIGHT_CLASSES] */
     const float *logits;        /* [SPIKESIGHT_CLASSES], of this step alone */
 } SpikesightAnswer;
@@ -52,7 +52,7 @@ typedef struct { /* nothing in here is for other hands */
     float state[SPIKESIGHT_STATE]; /* the membranes */
     float scratch[SPIKESIGHT_SCRATCH];
     float logits[SPIKESIGHT_CLASSES];
-    float noted[SPIKESIGHT_NOTED + 1]; /* rates of the layers, and what `known` is judged by */
+    float noted[SPIKESIGHT_NOTED + 1]; /* rates of the layers, and what `in_distribution` is judged by */
     float rates[SPIKESIGHT_RATES + 1];
     SpikesightHead head;
     float observed[SPIKESIGHT_SLICES + 1][SPIKESIGHT_OBSERVED];
@@ -66,7 +66,7 @@ typedef struct { /* nothing in here is for other hands */
 #if SPIKESIGHT_EVENTS
     SpikesightFront front;
     uint8_t open[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
-    uint16_t since[SPIKESIGHT_SHOWN > 1 ? 2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH : 1];
+    uint16_t since[SPIKESIGHT_SHOW_THRESHOLD > 1 ? 2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH : 1];
     int32_t level[SPIKESIGHT_FOLLOWS ? 1 : SPIKESIGHT_SENSOR_HEIGHT * SPIKESIGHT_SENSOR_WIDTH];
 #if SPIKESIGHT_FOLLOWS
     SpikesightFollow follow;

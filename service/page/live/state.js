@@ -18,7 +18,7 @@ export const state = {
   /** The chosen step length in ms, if it is not the model's own. */
   binMs: () => Number($("bin").value) || null,
   /** Whether to look for several things in camera frames. */
-  several: () => $("several").checked && state.framed() && state.chosenModel()?.contract.window === "drawing",
+  several: () => $("several").checked && state.framed() && state.chosenModel()?.contract.task === "detection",
   token: () => $("token").value,
   stillView: () => $("still").checked,
 };

@@ -185,8 +185,8 @@ function paint(nowMs) {
   inside.draw(nowMs);
   trace.draw();
   if (!state.latest) return;
-  const { probabilities, steady, step, nEvents, objects } = state.latest;
-  answer.show({ probabilities, steady, ...foundIn({ objects }) }, nowMs);
+  const { probabilities, label, step, nEvents, objects } = state.latest;
+  answer.show({ probabilities, label, ...foundIn({ objects }) }, nowMs);
   boxes.draw($("preview"), objects);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }

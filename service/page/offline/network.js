@@ -78,16 +78,16 @@ export class Network extends Part {
     this.engine.network_begin(this.at);
   }
 
-  /** Run one step on x, Uint8Array [C, H, W]; return {logits, probabilities, index, label, known, steady, inside, step, reset}. */
+  /** Run one step on x, Uint8Array [C, H, W]; return {logits, probabilities, index, stepLabel, in_distribution, label, inside, step, reset}. */
   run(x, reset = false) {
     const { engine, block, labels } = this, classes = labels.length - 2;
     block.notes(this.probe);
     block.view(Uint8Array, "x").set(x);
     const done = engine.network_step(this.at, x.length, reset);
     if (done < 0) throw new Error("there is no memory for a step");
-    const [known, index, label, steady, step] = this.view(Float64Array, 0, 5);
+    const [score, index, stepLabel, label, step] = this.view(Float64Array, 0, 5);
     const [probabilities, logits] = [this.view(Float64Array, 1, classes), this.view(Float32Array, 2, classes)].map((values) => Array.from(values));
-    const said = { known: this.tells ? Math.max(known, 0) : null, index, label: labels[label], steady: labels[steady] ?? "" };
+    const said = { in_distribution: this.tells ? Math.max(score, 0) : null, index, stepLabel: labels[stepLabel], label: labels[label] ?? "" };
     return { logits, probabilities, ...said, inside: this.probe && block.inside(x, this.contract), step, reset: done > 0 };
   }
 }
@@ -114,9 +114,9 @@ class View extends Part {
     block.notes(this.probe);
     this.view(Uint8Array, 1, x.length).set(x);
     if (engine.view_step(this.at, this.step === 1)) throw new Error("there is no memory for a step");
-    const [known, index, label, steady, , count] = this.view(Float64Array, 0, 6), told = Array.from(this.view(Float64Array, 0, at + 8 * count));
-    const objects = Array.from({ length: count }, (_, n) => told.slice(at + 8 * n, at + 8 * n + 8)).map(([id, own, confidence, sure, ...box]) => ({ id, label: labels[own], confidence, known: sure, box }));
-    const said = { known, index, label: labels[label], steady: labels[steady], probabilities: told.slice(6, 6 + classes), logits: told.slice(6 + classes, at) };
+    const [in_distribution, index, stepLabel, label, , count] = this.view(Float64Array, 0, 6), told = Array.from(this.view(Float64Array, 0, at + 8 * count));
+    const objects = Array.from({ length: count }, (_, n) => told.slice(at + 8 * n, at + 8 * n + 8)).map(([id, own, confidence, score, ...box]) => ({ id, label: labels[own], confidence, in_distribution: score, box }));
+    const said = { in_distribution, index, stepLabel: labels[stepLabel], label: labels[label], probabilities: told.slice(6, 6 + classes), logits: told.slice(6 + classes, at) };
     return { ...said, objects, inside: this.probe && block.inside(x, this.contract), step: this.step, reset };
   }
 }

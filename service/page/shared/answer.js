@@ -37,21 +37,21 @@ function leaders({ labels, probabilities, possible }) {
 }
 
 /** What is seen, in words: "3", "3 and 7", "not sure: 3 or 8", "no digit here"; "–" before there is evidence.
- * steady: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. things: labels of all in view. */
-export function headline({ labels, steady, probabilities = [], possible = null, things = [] }) {
+ * label: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. things: labels of all in view. */
+export function headline({ labels, label, probabilities = [], possible = null, things = [] }) {
   if (things.length > 1) return `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
-  if (!labels.includes(steady)) return steady ? taskOf(labels)[steady] ?? steady : "–";
-  const sure = (probabilities[labels.indexOf(steady)] ?? 1) >= SURE;
-  return sure ? steady : `not sure: ${leaders({ labels, probabilities, possible }).slice(0, 2).join(" or ")}`;
+  if (!labels.includes(label)) return label ? taskOf(labels)[label] ?? label : "–";
+  const sure = (probabilities[labels.indexOf(label)] ?? 1) >= SURE;
+  return sure ? label : `not sure: ${leaders({ labels, probabilities, possible }).slice(0, 2).join(" or ")}`;
 }
 
 const SLOW = "Frames come faster than it answers them. It has less to do while other programs rest, or when it looks for one thing alone (settings).";
 
 /** Why that is the headline, in a sentence. */
-function reason({ labels, steady, probabilities, possible = null, things = [] }) {
+function reason({ labels, label, probabilities, possible = null, things = [] }) {
   if (things.length > 1) return "Each of them has a box, and is judged alone.";
-  if (steady === "nothing") return "Hardly anything changes, and an event camera sees change alone.";
-  if (steady === "unknown") return "Something is there, but it is unlike all that this model has learnt.";
+  if (label === "nothing") return "Hardly anything changes, and an event camera sees change alone.";
+  if (label === "unknown") return "Something is there, but it is unlike all that this model has learnt.";
   const [first, second] = leaders({ labels, probabilities, possible });
   const p = (label) => percent(probabilities[labels.indexOf(label)]);
   return `All evidence so far makes ${first} ${p(first)} likely${second ? `; next comes ${second} with ${p(second)}` : ""}.`;
@@ -126,14 +126,14 @@ export class Answer {
 
   /** seen: as `headline` takes it, without labels. slow: why it is too old to be the headline, if it is. */
   show(seen, nowMs, slow = "") {
-    const all = { labels: this.labels, ...seen }, best = this.labels.indexOf(seen.steady), words = headline(all);
+    const all = { labels: this.labels, ...seen }, best = this.labels.indexOf(seen.label), words = headline(all);
     const several = seen.things?.length > 1;
-    this.write(slow || words, slow ? SLOW : seen.steady ? reason(all) : "");
+    this.write(slow || words, slow ? SLOW : seen.label ? reason(all) : "");
     this.fade(slow && `${words}, a while ago`);
     this.root.classList.toggle("unlabelled", best < 0 && !several);
     this.root.classList.toggle("barless", best < 0 || several);
     this.bars(seen.probabilities, best, seen.possible);
-    if (seen.steady) this.speaker.say(`Prediction: ${slow || words}`, nowMs);
+    if (seen.label) this.speaker.say(`Prediction: ${slow || words}`, nowMs);
   }
 
   /** Mark an answer as old, with these words; "": it is new. */

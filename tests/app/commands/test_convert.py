@@ -14,7 +14,7 @@ from torch import nn
 
 from spikesight.app.cli import main
 from spikesight.app.commands import convert
-from spikesight.app.commands.convert import Source, configure, read_pictures
+from spikesight.app.commands.convert import ConversionSource, configure, read_pictures
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
@@ -94,7 +94,7 @@ def test_a_models_own_set_is_split_as_its_training_did(
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
     contract = Contract("image", 3, 32, 32, 1, "direct")
     card = Card(contract, found.classes, {"recipe": {"data": data}})
-    source = Source(SmallCnn(), "own", contract, card.labels, card)
+    source = ConversionSource(SmallCnn(), "own", contract, card.labels, card)
     given = read_pictures(arguments(tmp_path, "--calibration", "30"), source)
     assert (given.test is own.test) == (data == "cifar10")
     assert (len(given.calibration), given.scale) == (30, None), "a model folder knows its own scale"

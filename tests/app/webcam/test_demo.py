@@ -13,13 +13,13 @@ import pytest
 
 from spikesight.app import cli
 from spikesight.app.webcam import demo as webcam
-from spikesight.app.webcam.demo import Counting, Demo, NoDisplay, Window, line_of
+from spikesight.app.webcam.demo import Counting, Demo, DisplayWindow, NoDisplay, line_of
 from spikesight.app.webcam.overlay import DECAY_US, GROUND, PALETTE, Surface, draw, paint
 from spikesight.encoders.events import SensorSize, empty_events, make_events
-from spikesight.encoders.sources.chunks import Chunk, Source, open_source
+from spikesight.encoders.sources.chunks import Chunk, OpenedSource, open_source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import find
-from spikesight.models.steps import Object
+from spikesight.models.steps import Detection
 from spikesight.service.sinks.delivery import message_of
 from spikesight.service.sinks.report import Report
 from tests.support.models import IMAGE_CONTRACT, kept, tiny
@@ -86,9 +86,9 @@ def test_a_window_shows_pictures_until_the_source_ends(
     model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pressed = iter([["reset"]])
-    shown, show = [], Window.show
-    monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))
-    monkeypatch.setattr(Window, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
+    shown, show = [], DisplayWindow.show
+    monkeypatch.setattr(DisplayWindow, "actions", lambda _: next(pressed, []))
+    monkeypatch.setattr(DisplayWindow, "show", lambda self, picture: (shown.append(picture), show(self, picture)))
     monkeypatch.setattr(webcam, "LAST_S", 0.05)
     assert run("--source", str(video), "--model", str(model)) == 0
     assert len(shown) >= 2
@@ -97,7 +97,7 @@ def test_a_window_shows_pictures_until_the_source_ends(
 
 @pytest.mark.usefixtures("dummy_display")
 def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
-    with Window("Spikesight: digit-3") as window:
+    with DisplayWindow("Spikesight: digit-3") as window:
         window.show(np.zeros((60, 80, 3), np.uint8))
         pygame = window.pygame
         assert pygame.display.get_caption()[0] == "Spikesight: digit-3"
@@ -115,7 +115,7 @@ def test_a_window_scales_its_picture_names_its_keys_and_is_closed() -> None:
 
 def test_a_window_without_its_library_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "pygame", None)
-    refusal(lambda: Window("Spikesight"), r"pip install 'spikesight\[webcam\]'", NoDisplay)
+    refusal(lambda: DisplayWindow("Spikesight"), r"pip install 'spikesight\[webcam\]'", NoDisplay)
 
 
 def test_a_model_of_images_sees_frames(video: Path) -> None:
@@ -137,7 +137,7 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
     sent: list[dict[str, Any]] = []
     demo = Demo(
         Classifier.load(find("nmnist")),
-        Source("clip", crossing(50), live=False),
+        OpenedSource("clip", crossing(50), live=False),
         objects=4,
         counting=Counting.of("line:160,240,160,0"),
         report=Report(sent.append, "clip", every_step=False),
@@ -155,11 +155,11 @@ def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) ->
     assert demo.picture().shape[2] == 3
 
 
-def put(identity: int, x: float, y: float = 50, label: str = "3") -> Object:
-    return Object(identity, (x - 5, y - 5, 10, 10), label, 0.9, 0.9, None)
+def put(identity: int, x: float, y: float = 50, label: str = "3") -> Detection:
+    return Detection(identity, (x - 5, y - 5, 10, 10), label, 0.9, 0.9, None)
 
 
-def crossed(counting: Counting, *steps: list[Object]) -> list[tuple[int, str, int]]:
+def crossed(counting: Counting, *steps: list[Detection]) -> list[tuple[int, str, int]]:
     records = [record for t_us, objects in enumerate(steps) for record in counting.push(objects, t_us)]
     assert json.loads(json.dumps(records)) == records
     return [(record["object"], record["crossed"], record["count"]) for record in records]

@@ -83,8 +83,8 @@ def test_a_run_sees_recordings_among_digits_and_what_is_none(tmp_path: Path) -> 
     assert data.made is not None
     assert len(data.val) == len(plain.val) + digits.CHOSEN_BY
     assert (data.test.frames == plain.test.frames).all()
-    assert [item.label for item in data.aside] == [6, 7], "of the images set aside"
-    assert all(len(read_item(item)[0]) for item in data.aside)
+    assert [item.label for item in data.calibration] == [6, 7], "of the images set aside"
+    assert all(len(read_item(item)[0]) for item in data.calibration)
 
 
 @pytest.fixture(scope="module")
@@ -107,7 +107,7 @@ def test_a_batch_follows_from_seed_and_number_alone(made: Scenes) -> None:
 def test_a_finer_view_is_pooled_as_a_level_of_a_pyramid_is(made: Scenes) -> None:
     fine = replace(made, view=128)
     pyramid, events = pyramid_of(SensorSize(128, 128)), fine.filmed(5, 2)[0]
-    levels = [[pyramid.level(pyramid.atlas(x.numpy()), 64) for x in one] for one in events]
+    levels = [[pyramid.level(pyramid.canvas(x.numpy()), 64) for x in one] for one in events]
     np.testing.assert_array_equal(fine.batch(5, 2)[0], np.stack(levels))
 
 

@@ -29,7 +29,7 @@ def test_in_a_view_noise_and_hot_pixels_are_filtered_however_events_are_cut(cuts
     hot = make_events(np.arange(1_000) * 2_000, np.full(1_000, 210), np.full(1_000, 200), np.ones(1_000))
     events = joined([edge(), hot])
     events = with_noise(events[np.argsort(events["t"], kind="stable")], CAMERA, 0.5, random=np.random.default_rng(0))
-    whole, cut = (InputFilter(CAMERA, SMALL, 2_000, finds=True) for _ in range(2))
+    whole, cut = (InputFilter(CAMERA, SMALL, 2_000, detects=True) for _ in range(2))
     kept = whole(events)
     parts = [cut(events[a:b]) for a, b in pairwise(sorted({0, len(events), *cuts}))]
     np.testing.assert_array_equal(joined(parts), kept)
@@ -46,12 +46,12 @@ def test_a_view_is_what_a_sensor_of_drawings_shows_that_is_neither_small_nor_lon
     side = LEAST_SIDE + short
     for sensor in (SensorSize(side, round(share * side)), SensorSize(round(share * side), side)):
         assert shows_more(sensor) == more
-        assert InputFilter(sensor, sensor, finds=True).view == more
+        assert InputFilter(sensor, sensor, detects=True).view == more
         assert not InputFilter(sensor, sensor).view
 
 
 def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() -> None:
-    kept_whole = InputFilter(SMALL, SMALL, 2_000, drawn=True)
+    kept_whole = InputFilter(SMALL, SMALL, 2_000, detects=True)
     events = with_noise(edge()[:5_000], SMALL, 100.0, random=np.random.default_rng(0))
     off = int(np.count_nonzero((events["x"] >= 34) | (events["y"] >= 34)))
     kept = kept_whole(events)
@@ -60,12 +60,12 @@ def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() ->
     assert len(kept_whole(empty_events())) == 0
 
 
-@pytest.mark.parametrize(("drawn", "from_hz"), [(True, DRAWING_HZ), (False, FROM_HZ)])
+@pytest.mark.parametrize(("detects", "from_hz"), [(True, DRAWING_HZ), (False, FROM_HZ)])
 @pytest.mark.parametrize("share", [0.95, 1.05])
 def test_before_a_model_of_drawings_noise_is_filtered_from_a_lower_rate_on(
-    drawn: bool, from_hz: float, share: float
+    detects: bool, from_hz: float, share: float
 ) -> None:
-    gate, count = InputFilter(SMALL, SMALL, 2_000, drawn=drawn), round(share * from_hz * 34 * 34 * 5e-3)
+    gate, count = InputFilter(SMALL, SMALL, 2_000, detects=detects), round(share * from_hz * 34 * 34 * 5e-3)
     x, y = 3 * np.arange(count) % 33, 3 * (3 * np.arange(count) // 33)
     lone = [make_events(np.full(count, t_us), x, y, np.ones(count)) for t_us in (0, 100_000)]
     assert [len(gate(events)) for events in lone] == [0, count if share < 1 else 0]

@@ -12,7 +12,7 @@ from tests.support.processes import ROOT
 from tests.support.serving.static import static
 
 RIGHT = """import { KIND, Stream } from "./stream.js";
-const stream = new Stream({ prediction: ({ steady, logits }) => console.log(steady.length, logits?.[0].toFixed(2)) });
+const stream = new Stream({ prediction: ({ label, logits }) => console.log(label.length, logits?.[0].toFixed(2)) });
 stream.open({ width: 640, height: 480, picture: true });
 const sent: boolean = stream.offer(KIND.image, new Uint8Array(4));
 """

@@ -41,7 +41,7 @@ COMMITTED = """async () => {
 WORDS = """async () => {
   const { headline } = await import("/shared/answer.js");
   const labels = [..."0123456789"], of = (shares) => labels.map((label) => shares[label] ?? 0);
-  const said = (steady, more) => headline({ labels, steady, probabilities: of({ 1: 0.27, 7: 0.25, 4: 0.1 }), ...more });
+  const said = (label, more) => headline({ labels, label, probabilities: of({ 1: 0.27, 7: 0.25, 4: 0.1 }), ...more });
   return [said(""), said("unknown"), said("1"), said("1", { possible: ["1", "4"] }),
     said("1", { probabilities: of({ 1: 0.9 }) }), said("3", { things: ["3", "7", "7"] })];
 }"""
@@ -69,7 +69,7 @@ def test_a_recording_plays_before_any_click(visit: Visitor) -> None:
     seen.forget()
     page.reload()
     seen.until(lambda: any(m["reset"] for m in seen.of("prediction")[1:]), "a second round")
-    shown = [m["steady"] for m in seen.of("prediction")]
+    shown = [m["label"] for m in seen.of("prediction")]
     assert set(shown[shown.index("0") :]) == {"0"}, "its label, from the first one on, through its loop"
     assert set(shown[: shown.index("0")]) <= {""}
     assert seen.text("#label") == "0"

@@ -125,9 +125,9 @@ def check(found: list[dict[str, Any]], expected: list[Answer], atol: float = 0.0
         own = answer.prediction
         assert np.allclose(np.array(step["logits"], np.float32), own.logits, rtol=0, atol=atol)
         assert step["probabilities"] == pytest.approx(list(own.probabilities), abs=1e-4)
-        assert (step["known"] is None) == (own.known is None)
-        assert (step["known"] or 0) == pytest.approx(own.known or 0, abs=1e-3)
-    assert [step["steady"] for step in found] == [answer.steady for answer in expected]
+        assert (step["in_distribution"] is None) == (own.in_distribution is None)
+        assert (step["in_distribution"] or 0) == pytest.approx(own.in_distribution or 0, abs=1e-3)
+    assert [step["label"] for step in found] == [answer.prediction.label for answer in expected]
 
 
 def test_things_in_frames_are_found_as_in_the_service(seen: Visit) -> None:
@@ -144,7 +144,7 @@ def test_things_in_frames_are_found_as_in_the_service(seen: Visit) -> None:
     times[38:] += 700_000
     times[46:] -= 3_000_000
     session = Session(classifier, SensorSize(320, 240))
-    stepper, given, events = Stepper(classifier, session.track), list[Input](), list[Any]()
+    stepper, given, events = Stepper(classifier, session.readout), list[Input](), list[Any]()
     for frame, t in zip(frames, times.tolist()):
         given += session.frame(frame, t)
         events.append(list(session.seen.tobytes()))
@@ -256,10 +256,10 @@ def test_a_recording_is_answered_alike_by_python_c_and_the_page(
     with static(tmp_path / "site") as origin:
         given = {"sensor": [sensor.width, sensor.height], "packets": packets}
         said = visit(f"{origin}/").page.evaluate(STREAM, given)
-    keys = ("endUs", "label", "steady", "known", "logits")
+    keys = ("endUs", "stepLabel", "label", "in_distribution", "logits")
     found = list[Told]()
-    for end_us, label, steady, known, logits in ([step[key] for key in keys] for step in said):
-        found.append(Told(end_us, label, steady or "-", "-", known, tuple(np.array(logits, np.float32).tolist())))
+    for end_us, step_label, label, known, logits in ([step[key] for key in keys] for step in said):
+        found.append(Told(end_us, step_label, label or "-", "-", known, tuple(np.array(logits, np.float32).tolist())))
     complete = [one._replace(committed="-") for one in expected][: len(found)]
     assert len(expected) - len(found) <= 1, "the page closes no bin that goes on"
     assert_same(found, complete)

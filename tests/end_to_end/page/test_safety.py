@@ -24,7 +24,7 @@ def test_no_label_where_there_is_no_digit(visit: Visitor, before_the_camera: Sho
     before_the_camera(one_turn(empty_desk))
     seen.click("Start camera")
     seen.until(lambda: len(seen.of("prediction")) > 90, "predictions, though there is no digit")
-    said = [message["steady"] for message in seen.of("prediction")]
+    said = [message["label"] for message in seen.of("prediction")]
     assert sum(label in ("", "unknown", "nothing") for label in said) >= 0.98 * len(said), said
     silent = re.compile("nothing to see|no digit here|the server is too slow.*")  # as a busy machine may be
     seen.until(lambda: silent.fullmatch(seen.text("#label")), "no label")

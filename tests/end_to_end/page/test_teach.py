@@ -34,7 +34,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def service(saved: Path) -> Iterator[str]:
     """One that keeps models."""
-    with served("nmnist", save_to=saved, max_lessons_per_client=16) as url:
+    with served("nmnist", save_to=saved, max_teaching_per_client=16) as url:
         yield url
 
 
@@ -87,7 +87,7 @@ def show(seen: Visit, number: int, count: int = 6) -> None:
 def settled(seen: Visit) -> None:
     """Everything that was shown is learnt, and on the page."""
     wait = "async (id) => (await (await fetch(`v1/teach/${id}?wait=1`)).json()).classes.flatMap((one) => one.examples)"
-    numbers = seen.page.evaluate(wait, seen.of("lesson")[-1]["id"])
+    numbers = seen.page.evaluate(wait, seen.of("teaching")[-1]["id"])
     seen.until(lambda: seen.page.locator(".card .examples img").count() == len(numbers), "all examples")
 
 
@@ -266,7 +266,7 @@ def test_a_session_that_was_forgotten_begins_again(pupil: Visit, before_the_came
     show(pupil, 1, 2)
     with pupil.page.expect_response(lambda answer: "/v1/teach" in answer.url) as begun:
         pupil.page.evaluate("""() => fetch('v1/teach/' + performance.getEntriesByType('resource')
-            .map((entry) => entry.name.match(/lesson-[0-9a-f]+/)).find(Boolean)[0], { method: 'DELETE' })""")
+            .map((entry) => entry.name.match(/teaching-[0-9a-f]+/)).find(Boolean)[0], { method: 'DELETE' })""")
     assert begun.value.ok
     pupil.until(lambda: examples(pupil, 1) == 0, "nothing is left")
     until_live(pupil)

@@ -13,10 +13,10 @@ from spikesight.encoders.pyramid import pyramid_of
 from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.classifier import MOST_VIEWS
-from spikesight.models.classifier.finder import corner_of
+from spikesight.models.classifier.tracker import corner_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import why_not
-from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.networks.output_cells import CELL_WINDOW, STRIDE
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.probe import brightness
 from spikesight.models.novelty import NOTHING
@@ -68,7 +68,7 @@ def test_steps_that_are_made_at_once_are_those_made_one_by_one() -> None:
     answers = list(together.steps(inputs))
     for ours, other in zip(answers, map(single.step, inputs), strict=True):
         assert replace(ours.prediction, latency_ms=0) == replace(other.prediction, latency_ms=0)
-        for name in ("steady", "layer_spikes", "total_synops"):
+        for name in ("step_label", "layer_spikes", "total_synops"):
             assert getattr(ours, name) == getattr(other, name), name
     assert len(answers) > CONTRACT.steps
 
@@ -81,7 +81,6 @@ def test_a_recording_of_which_no_event_is_left_is_nothing(name: str, size: tuple
     model, n = Model(Classifier.load(find(name))), np.arange(count)
     events = make_events(100_000 * n, n * 3, n * 3, n >= 0)
     assert model.predict(events, size).label == NOTHING
-    assert [step.label for step in model.steps(events, size)][-1] == NOTHING
     assert [segment.label for segment in model.segments(events, size)] == [NOTHING]
     assert len(model.trace(events, size).probabilities) == len(model.steps(events, size))
     bare = Classifier(model.classifier.network, replace(model.classifier.card, novelty=None, conformal=None))
@@ -150,7 +149,7 @@ def test_without_the_engine_a_run_is_its_steps_one_after_another(monkeypatch: py
     assert all(torch.equal(done.state[key], state[key]) for key in state)
 
 
-VIEWS = [(2, CELL * (REACH + n), CELL * (REACH + 3)) for n in range(MOST_VIEWS + 1)]
+VIEWS = [(2, STRIDE * (CELL_WINDOW + n), STRIDE * (CELL_WINDOW + 3)) for n in range(MOST_VIEWS + 1)]
 
 
 def test_a_view_without_the_engine_has_the_answers_it_has_with_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -78,7 +78,7 @@ def test_an_empty_desk_is_nothing_and_then_a_digit_is_seen(seen_as: str) -> None
         t_us = (n + 1) * 33_333
         live = alone.session
         given = live.frame(frame, t_us) if seen_as == "frames" else live.push(camera.push(luma(frame), t_us))
-        said += [answer.prediction.label for answer in alone.step(given)]
+        said += [answer.step_label for answer in alone.step(given)]
         if n == 39:
             assert len(said) > 35
             assert set(said) == {"nothing"}
@@ -102,11 +102,11 @@ def test_an_ann_would_look_at_the_whole_view_too() -> None:
 
 
 def test_before_a_camera_a_network_that_finds_nothing_sees_all_of_it_as_one_thing() -> None:
-    model = tiny(replace(EVENT_CONTRACT, window="drawing", sensor_width=40, sensor_height=40))
+    model = tiny(replace(EVENT_CONTRACT, sensor_width=40, sensor_height=40))
     session = Session(model, SensorSize(70, 70))
     inputs = session.push(some_events(600, size=(70, 70)))
     assert {given.x.shape for given in inputs} == {EVENT_CONTRACT.shape}
-    with pytest.raises(SessionError, match="one thing"):
+    with pytest.raises(SessionError, match="one object"):
         Session(model, SensorSize(70, 70), objects=2)
 
 
@@ -214,12 +214,12 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     session = Session(old, SENSOR, error_rate=0.2)
     alone = Alone(session)
     alone.step(session.push(some_events(300)))
-    assert session.track.seen > 3
+    assert session.readout.seen > 3
     session.switch_network(new)
     fresh = Session(new, SENSOR, error_rate=0.2)
-    track, other = session.track.one, fresh.track.one
+    track, other = session.readout.one, fresh.readout.one
     assert (track.seen, track.readout.mean, session.rest.quiet) == (0, None, 0)
-    assert track.steady == other.steady
+    assert track.stable == other.stable
     assert track.rule is not None
     assert track.rule.error_rate == 0.2
     later = some_events(100, seed=1)

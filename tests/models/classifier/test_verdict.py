@@ -21,12 +21,13 @@ TWO, WINDOW = ("a", "b"), 3
 TO_A = Commitment("a", ("a",), 0.1, False, 510)
 
 
-def step(n: int, label: str, steady: str, a: float = 0.5, **other: object) -> Answer:
+def step(n: int, step_label: str, label: str, a: float = 0.5, **other: object) -> Answer:
     """Of the n-th step: its own label, the label to show, the probability of "a"."""
-    index = TWO.index(label) if label in TWO else 0
-    fields = {"step": n + 1, "start_us": 500 + 10 * n, "end_us": 510 + 10 * n, "label": label, "index": index}
-    fields |= {"probabilities": (a, 1 - a), "known": None, "commitment": None, "objects": None, **other}
-    return Answer(replace(PREDICTION, **fields), steady, [4], False, 0, 0)  # type: ignore[arg-type]
+    index = TWO.index(step_label) if step_label in TWO else 0
+    fields = {"step": n + 1, "start_us": 500 + 10 * n, "end_us": 510 + 10 * n, "label": label, "top1": TWO[index]}
+    fields |= {"index": index}
+    fields |= {"probabilities": (a, 1 - a), "in_distribution": None, "commitment": None, "objects": None, **other}
+    return Answer(replace(PREDICTION, **fields), step_label, [4], False, 0, 0)  # type: ignore[arg-type]
 
 
 def verdict(*answers: Answer) -> Verdict:

@@ -23,7 +23,7 @@ from spikesight.models.networks.converted.network import ConvertedConfig, Conver
 from spikesight.models.networks.converted.neurons import SpikeLayer
 from spikesight.models.networks.converted.rules import SpikeRule
 from spikesight.models.networks.folding import fold
-from spikesight.models.networks.places import CELL, REACH
+from spikesight.models.networks.output_cells import CELL_WINDOW, STRIDE
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import SlidingNeuron, at_pace
@@ -140,12 +140,12 @@ def test_each_stream_has_its_own_results_however_many_run_together(config: ResNe
 
 
 VIEW = replace(NETWORKS["event-small"], widths=(16, 24, 40), classes=10, read="places")
-"""A network of stride CELL."""
+"""A network of stride STRIDE."""
 
 
 @native
 @pytest.mark.parametrize("config", [VIEW, replace(VIEW, block="sew"), replace(VIEW, neuron=CLIF, classes=3)])
-@pytest.mark.parametrize("size", [(CELL * REACH, CELL * REACH), (48, 72), (88, 56)])
+@pytest.mark.parametrize("size", [(STRIDE * CELL_WINDOW, STRIDE * CELL_WINDOW), (48, 72), (88, 56)])
 @pytest.mark.parametrize("density", [0.0, 0.03, 0.5])
 def test_the_answers_at_all_places_are_the_networks(
     config: ResNetConfig, size: tuple[int, int], density: float
@@ -155,7 +155,10 @@ def test_the_answers_at_all_places_are_the_networks(
     assert_no_bit_changes(engine, x_seq)
     with torch.inference_mode():
         expected, _ = network(x_seq)
-    assert expected.shape[2] == (size[0] // CELL - REACH + 1) * (size[1] // CELL - REACH + 1) * config.classes
+    assert (
+        expected.shape[2]
+        == (size[0] // STRIDE - CELL_WINDOW + 1) * (size[1] // STRIDE - CELL_WINDOW + 1) * config.classes
+    )
     network.config = replace(config, read="mean")
     made, usual = engine.run(x_seq), Engine(network, *size).run(x_seq)
     assert (made.logits - expected).abs().max() < 1e-4

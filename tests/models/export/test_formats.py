@@ -83,7 +83,7 @@ def test_onnx_names_metadata_and_a_free_batch(tmp_path: Path) -> None:
     assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
     assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
     assert json.loads(facts["spikesight.state"]) == {key: list(value.shape[1:]) for key, value in state.items()}
-    assert json.loads(facts["spikesight.known"])["kinds"][0]["lines"]["shown"] == pytest.approx(
+    assert json.loads(facts["spikesight.in_distribution"])["kinds"][0]["lines"]["shown"] == pytest.approx(
         known.lines.shown.tolist()
     )
     rates = Rates(network, known.layers)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from spikesight.models.novelty.alarm import Alarm, highest
-from spikesight.models.novelty.conformal import Commitment, Conformal, Trials, fit_trials, wrong_lead
+from spikesight.models.novelty.conformal import Commitment, Conformal, Trials, fit_trials, wrong_margin
 from spikesight.models.statistics import Floats, energy, interval, moments, quantile, running_mean
 
 LABELS = ("a", "b", "c")
@@ -22,8 +22,8 @@ def walks(n: int, seed: int, steps: int = 20) -> tuple[Floats, np.ndarray]:
 
 
 def fitted(logits: Floats, labels: np.ndarray) -> Trials:
-    """Of things that were in view alone for the steps of logits [n, T, K], before a model without `known`."""
-    leads = [wrong_lead(one, label, -1, 0) for one, label in zip(logits, labels.tolist())]
+    """Of things that were in view alone for the steps of logits [n, T, K], before a model without `in_distribution`."""
+    leads = [wrong_margin(one, label, -1, 0) for one, label in zip(logits, labels.tolist())]
     return fit_trials(np.array(leads), labels, np.zeros(0), 3)
 
 
@@ -120,8 +120,8 @@ def test_each_class_errs_no_more_often_than_asked() -> None:
 )
 def test_only_the_thing_before_may_lead_and_only_at_first(before: int, settles: int, lead: float) -> None:
     logits = np.array([[1.0, 0, 6], [0, 0, 4], [2.0, 5, 0], [9.0, 0, 0]])  # of class 0
-    assert wrong_lead(logits, 0, before, settles) == lead
-    assert wrong_lead(logits[3:], 0, before, settles) == wrong_lead(logits[:0], 0, before, settles) == 0.0
+    assert wrong_margin(logits, 0, before, settles) == lead
+    assert wrong_margin(logits[3:], 0, before, settles) == wrong_margin(logits[:0], 0, before, settles) == 0.0
 
 
 def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:

@@ -1,4 +1,6 @@
-"""`known`: fitted on what a network learnt from, it tells other things from it; rates; what another camera gives."""
+"""`in_distribution`: fitted on what a network learnt from, it tells other things from it; rates; what another camera
+gives.
+"""
 
 from dataclasses import fields, replace
 from functools import cache
@@ -14,14 +16,14 @@ from spikesight.encoders.native.build import library
 from spikesight.models.checkpoint import CheckpointError, from_json
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
-from spikesight.models.novelty.profile import Profile, Watch, Window, compare, measure, typical
+from spikesight.models.novelty.profile import Profile, ProfileWatch, WindowStatistics, compare, measure, typical
 from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import (
     KEPT,
     SHOWN,
     ClassDistance,
-    Lines,
     NoveltyDetector,
+    Thresholds,
     Windows,
     fit_lines,
     fit_novelty,
@@ -55,8 +57,8 @@ def mean(of: Windows, n: int, at: int, active: float | None = None) -> NDArray[n
 
 
 def judged(known: NoveltyDetector, of: Windows, at: int) -> NDArray[np.float64]:
-    """`known` of each sample's window of at + 1 steps."""
-    return np.array([known.judge(mean(of, n, at), CLASSES, at + 1).known for n in range(len(of.labels))])
+    """`in_distribution` of each sample's window of at + 1 steps."""
+    return np.array([known.judge(mean(of, n, at), CLASSES, at + 1).in_distribution for n in range(len(of.labels))])
 
 
 KNOWN = fit_novelty(2, windows(600, 1), windows(2000, 2))
@@ -73,10 +75,10 @@ def test_the_lines_keep_what_they_say_of_fresh_samples(at: int) -> None:
 def test_a_window_is_judged_by_the_line_of_its_own_length(at: int) -> None:
     """As by what knows no longer windows, whose last line it is."""
     fresh = windows(20, 3)
-    lines = Lines(*(row[: at + 1] for row in rows_of(KNOWN.lines)))
+    lines = Thresholds(*(row[: at + 1] for row in rows_of(KNOWN.lines)))
     shorter = NoveltyDetector(KNOWN.layers, KNOWN.distance, lines)
     assert judged(KNOWN, fresh, at).tolist() == judged(shorter, fresh, at).tolist()
-    whole = [KNOWN.judge(mean(fresh, n, at), CLASSES, STEPS).known for n in range(20)]
+    whole = [KNOWN.judge(mean(fresh, n, at), CLASSES, STEPS).in_distribution for n in range(20)]
     assert (at == STEPS - 1) == (judged(KNOWN, fresh, at).tolist() == whole), "lines that differ"
 
 
@@ -122,7 +124,7 @@ def test_too_few_active_inputs_are_nothing() -> None:
     assert floor == 25
     quiet = KNOWN.judge(mean(of, 0, -1, 24.9), CLASSES, STEPS)
     assert quiet.nothing
-    assert quiet.known == 0
+    assert quiet.in_distribution == 0
     assert not KNOWN.judge(mean(of, 0, -1, 25.0), CLASSES, 99).nothing, "longer windows count as the longest"
 
 
@@ -186,10 +188,10 @@ TRAINED_US, ACROSS = 10_000, 3
 SPAN_US = 40_000
 
 
-def lines(bin_us: int, offset: float = 0.0) -> Lines:
+def lines(bin_us: int, offset: float = 0.0) -> Thresholds:
     """Each row is a line in time, plus `offset`: what lies between two bins is known in advance."""
     times = bin_us * np.arange(1, SPAN_US // bin_us + 1) / SPAN_US
-    return Lines(**{f.name: 1 + n + offset + times for n, f in enumerate(fields(Lines))})
+    return Thresholds(**{f.name: 1 + n + offset + times for n, f in enumerate(fields(Thresholds))})
 
 
 def make_known() -> NoveltyDetector:
@@ -321,7 +323,7 @@ def edges(random: np.random.Generator, width: int = 0, on: float = 0.5, noise: f
 
 
 @cache
-def many(seed: int = 0, **how: Any) -> list[Window]:
+def many(seed: int = 0, **how: Any) -> list[WindowStatistics]:
     random = np.random.default_rng(seed)
     return [measure(edges(random, **how), STEP_US) for _ in range(300)]
 
@@ -377,8 +379,8 @@ def test_fewer_events_are_told_too() -> None:
     assert "lower its contrast thresholds" in (says or "")
 
 
-def watched(windows: list[NDArray[np.uint8]], anew: bool = False) -> Watch:
-    watch = Watch(profile(), WATCHED, STEP_US)
+def watched(windows: list[NDArray[np.uint8]], anew: bool = False) -> ProfileWatch:
+    watch = ProfileWatch(profile(), WATCHED, STEP_US)
     for window in windows:
         for number, x in enumerate(window):
             watch.push(x, anew and number == 0)

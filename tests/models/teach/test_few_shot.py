@@ -15,7 +15,7 @@ from spikesight.models.novelty import KEPT, NoveltyDetector
 from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.advice import another_day, report
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, augmented, pieces_of
-from spikesight.models.teach.head import UNJUDGED_TEMPERATURE, Judged, Regression, folds, judge
+from spikesight.models.teach.head import UNJUDGED_TEMPERATURE, HeadScores, Regression, folds, judge
 from spikesight.models.teach.unknown import fit_unknown
 from tests.support.inputs.data_sets import digit_events
 from tests.support.models import lively
@@ -36,7 +36,7 @@ def drawn(label: str, seed: int) -> Example:
     return Example(label, f"{label} {seed}", make_events(t, xs.astype(int), ys.astype(int), t % 2), SENSOR)
 
 
-def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6, copies: int = 0) -> FewShotLearner:
+def teaching(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6, copies: int = 0) -> FewShotLearner:
     made = FewShotLearner(lively(ResNetConfig("ms", (1, 1), (4, 8), pool="max")), SENSOR, 6, 50_000, 2, copies)
     for seed in range(count):
         for label in labels:
@@ -45,7 +45,7 @@ def lesson(labels: tuple[str, ...] = ("lying", "standing"), count: int = 6, copi
 
 
 def test_a_class_that_comes_later_leaves_the_others() -> None:
-    made = lesson()
+    made = teaching()
     before = [shown.features for shown in made.shown]
     for seed in range(6):
         made.show(drawn("a ring", seed))
@@ -60,11 +60,11 @@ def test_a_class_that_comes_later_leaves_the_others() -> None:
 @torch.inference_mode()
 @pytest.mark.parametrize("with_input", [False, True])
 def test_the_checkpoint_is_the_head(with_input: bool) -> None:
-    taught = lesson().learn(with_input)
+    taught = teaching().learn(with_input)
     network, card = taught.checkpoint({}, {})
     assert card.labels == ("lying", "standing")
     assert card.novelty is None  # twelve are too few to fix a threshold on
-    made = lesson(count=1)
+    made = teaching(count=1)
     logits = network.head(torch.from_numpy(taught.features[:, 0] / taught.scale))
     assert logits.argmax(1).tolist() == taught.truth.tolist()
     assert network.config.input_places == (8 if with_input else 0)
@@ -72,7 +72,7 @@ def test_the_checkpoint_is_the_head(with_input: bool) -> None:
 
 
 def test_a_taught_model_runs_at_shorter_bins() -> None:
-    made = Classifier(*lesson(("lying", "standing", "a ring")).learn().checkpoint({}, {}))
+    made = Classifier(*teaching(("lying", "standing", "a ring")).learn().checkpoint({}, {}))
     fine = made.at(5)
     assert (fine.contract.steps, fine.ann_macs) == (60, made.ann_macs)
     for label in ("lying", "standing", "a ring"):
@@ -87,8 +87,8 @@ def test_a_taught_model_runs_at_shorter_bins() -> None:
 
 
 def test_what_cannot_be_taught_is_refused() -> None:
-    refusal(lambda: lesson(("lying",)).learn(), "two classes")
-    refusal(lambda: lesson().show(drawn("lying", 0)._replace(events=drawn("lying", 0).events[:1])), "two events")
+    refusal(lambda: teaching(("lying",)).learn(), "two classes")
+    refusal(lambda: teaching().show(drawn("lying", 0)._replace(events=drawn("lying", 0).events[:1])), "two events")
 
 
 def shown(label: str, piece: str) -> EmbeddedExample:
@@ -105,7 +105,7 @@ def test_the_only_piece_of_a_class_is_divided_into_five_of_time() -> None:
 
 @pytest.mark.parametrize("telling", ["the layers", "the input"])
 def test_a_head_looks_at_the_input_where_it_judges_better_so(telling: str) -> None:
-    made, random = lesson(count=1), np.random.default_rng(0)
+    made, random = teaching(count=1), np.random.default_rng(0)
     size, layers = made.shown[0].features.shape[1], made.learn(False).features.shape[2]
     of_layers = (np.arange(size) % (size // 2)) < layers // 2  # of each slice, what its layers gave comes first
     told = of_layers if telling == "the layers" else ~of_layers
@@ -207,12 +207,12 @@ def logits(labels: np.ndarray, sure: float, seed: int = 1) -> np.ndarray:
 def fitted(roots: np.ndarray, labels: np.ndarray, pieces: np.ndarray, held: np.ndarray, left: np.ndarray) -> Any:
     """By what heads made of the examples that were held out, and of those of a class that was left out."""
     without = SimpleNamespace(without=lambda _: left[:, None].copy())
-    return fit_unknown(1, roots, labels, pieces, cast(Any, without), Judged(held, 1.0))
+    return fit_unknown(1, roots, labels, pieces, cast(Any, without), HeadScores(held, 1.0))
 
 
 def known_of(detector: NoveltyDetector, roots: np.ndarray, given: np.ndarray) -> np.ndarray:
     mean = np.concatenate([given, roots**2, np.ones((len(roots), 1))], 1)
-    return np.array([detector.judge(row, THINGS, 1).known for row in mean])
+    return np.array([detector.judge(row, THINGS, 1).in_distribution for row in mean])
 
 
 @pytest.mark.parametrize("telling", ["distance", "energy"])
@@ -270,7 +270,7 @@ def taught(chosen: list[int], truth: list[int]) -> Any:
     scores = np.where(np.array(chosen)[:, None] < 0, np.nan, np.eye(K)[chosen])
     labels = ("cup", "key", "pen")
     return SimpleNamespace(
-        judged=Judged(scores, 1.0), truth=np.array(truth), labels=labels,
+        judged=HeadScores(scores, 1.0), truth=np.array(truth), labels=labels,
         piece_counts=dict.fromkeys(labels, 9), unknown=None,
     )  # fmt: skip
 

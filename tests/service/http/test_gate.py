@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from spikesight.service.http.door import MAX_HEAD, Door
+from spikesight.service.http.connections import MAX_HEAD, ConnectionLimiter
 from spikesight.service.http.gate import HEALTH, MAX_PATH, Gate
 from spikesight.service.settings import Settings
 from tests.support.serving.http import TOKEN
@@ -25,7 +25,9 @@ class Asked:
     def __init__(self, *, draining: bool = False, full: bool = False, **changes: Any) -> None:
         self.clients: list[str] = []
         settings = Settings(**changes)
-        runtime = SimpleNamespace(settings=settings, door=Door(settings), draining=draining, full=lambda: full)
+        runtime = SimpleNamespace(
+            settings=settings, door=ConnectionLimiter(settings), draining=draining, full=lambda: full
+        )
         self.gate = Gate(self.app, runtime, frozenset({"/", "/app.js", *HEALTH}))
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -15,7 +15,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import Message, Receive, Scope, Send
 
 from spikesight.service.api import create_app
-from spikesight.service.client import Ack, Client, Prediction
+from spikesight.service.client import Ack, Client, StreamPrediction
 from spikesight.service.http import server as module
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.logs import Observer, configure, event, log
@@ -129,7 +129,7 @@ def test_streams_and_uploads_are_counted_as_their_clients_saw_them() -> None:
         with client.stream(mode="freshest", **STREAM) as stream:
             for part in np.array_split(some_events(900, span_us=900_000), 6):
                 stream.send_events(part)
-            skipped = [message.dropped for message in answered(stream) if isinstance(message, Ack | Prediction)]
+            skipped = [message.dropped for message in answered(stream) if isinstance(message, Ack | StreamPrediction)]
         assert told(client, 'dropped_steps_total{model="tiny"}') == max(skipped) > 0
         assert told(client, 'queue_depth{model="tiny"}') == 0
 

@@ -198,9 +198,9 @@ async def test_no_process_outlives_the_service() -> None:
 
 SCRIPT = """
 import asyncio, math, time
-from spikesight.service.scheduler.processes import Processes
+from spikesight.service.scheduler.processes import DecoderProcesses
 async def main():
-    processes = Processes()
+    processes = DecoderProcesses()
     processes.start()
     print(await processes.run(math.sqrt, 4.0, deadline=time.monotonic() + 60))
     raise SystemExit("without stopping them")

@@ -148,7 +148,7 @@ async def test_times_are_from_the_first_steps_begin_to_the_answer(monkeypatch: p
     made = Outcome(np.ones((1, 3), np.float32), [1], 2, 40.0, tick=7)
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
-    receiver = RequestReceiver(tiny().track(), 4, mailbox, AnswerSpec(every=False))
+    receiver = RequestReceiver(tiny().stream_readout(), 4, mailbox, AnswerSpec(every=False))
     receiver.begin(2)
     for later, queue_ms in ((0.25, 3.0), (0.5, 9.0)):
         now[0] += later
@@ -233,7 +233,7 @@ def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.L
     whole = kept(saved / "mine")
     reasons = {
         "GOOD": "another model", "mnist-direct": "another model",  # the second is shipped, though not served here
-        "nul": "kept for", "lesson-" + "0" * 24: "kept for",
+        "nul": "kept for", "teaching-" + "0" * 24: "kept for",
         "with space": "names are", "ends.": "names are", "x" * 65: "names are", "model": "around it",
         "linked": "out of the folder", "linked-weights": "out of the folder", "dangling": "no config.json",
         "loop": "", "empty": "no config.json", "no-weights": "model.safetensors", "folders": "config.json",

@@ -231,19 +231,19 @@ def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) 
 
 
 COMMITMENT = Commitment("b", ("b",), 0.01, False, 5)
-STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), known=0.98765, commitment=COMMITMENT)
+STEP = replace(PREDICTION, probabilities=(0.123456, 0.876544), in_distribution=0.98765, commitment=COMMITMENT)
 
 
-def answer(steady: str) -> Answer:
-    return Answer(STEP, steady, [], False, 0, 0)
+def answer(label: str) -> Answer:
+    return Answer(replace(STEP, label=label), label, [], False, 0, 0)
 
 
 @pytest.mark.parametrize(("every", "told"), [(False, ["a", "b", "a"]), (True, ["", "a", "a", "b", "b", "", "b", "a"])])
 def test_changes_or_every_step(every: bool, told: list[str]) -> None:
     posted: list[dict[str, Any]] = []
     report = Report(posted.append, "cam", every_step=every)
-    for steady in ("", "a", "a", "b", "b", "", "b", "a"):
-        report.report_step("m", answer(steady))
+    for label in ("", "a", "a", "b", "b", "", "b", "a"):
+        report.report_step("m", answer(label))
     assert [record["label"] for record in posted] == told
 
 
@@ -255,11 +255,11 @@ def test_what_is_said_of_an_answer() -> None:
     assert at.utcoffset() is not None
     assert record == {
         "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "step_label": "b",
-        "probability": 0.8765, "known": 0.9877,
+        "probability": 0.8765, "in_distribution": 0.9877,
         "commitment": {"label": "b", "set": ("b",), "risk": 0.01, "shifted": False, "at_us": 5},
     }  # fmt: skip
-    unknown = answer("a")._replace(prediction=replace(STEP, known=None))
-    assert record_of("cam", "m", unknown)["known"] is None
+    unknown = answer("a")._replace(prediction=replace(STEP, in_distribution=None))
+    assert record_of("cam", "m", unknown)["in_distribution"] is None
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from spikesight.encoders.sources.address import Address, SourceEnded
 from spikesight.encoders.sources.source import Source
 from spikesight.models.classifier import Classifier
 from spikesight.service.api import create_app
-from spikesight.service.client import Ack, Client, ClientError, Picture, Prediction
+from spikesight.service.client import Ack, Client, ClientError, EventPicture, StreamPrediction
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.delivery import Delivery
 from spikesight.service.sinks.sink import Webhook
@@ -108,8 +108,12 @@ def test_a_camera_needs_a_model_of_events_at_its_bin(model: Classifier, bin_ms: 
 def test_streams_may_follow_a_camera_with_its_pictures_or_without(port: int, name: str) -> None:
     client = Client(f"http://127.0.0.1:{port}")
     with client.stream(source=name, picture=True) as shown, client.stream(source=name) as plain:
-        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 20)} == {Ack, Prediction, Picture}
-        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 20)} == {Ack, Prediction}
+        assert {type(message) for message in islice(shown.receive(PATIENCE_S), 20)} == {
+            Ack,
+            StreamPrediction,
+            EventPicture,
+        }
+        assert {type(message) for message in islice(plain.receive(PATIENCE_S), 20)} == {Ack, StreamPrediction}
 
 
 def test_a_camera_is_read_by_any_model_on_a_stream_of_its_own() -> None:

@@ -20,7 +20,7 @@ from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize, joined
 from spikesight.models.classifier.inputs import InputPipeline
 from spikesight.models.classifier.session import Session
-from spikesight.service.client import Ack, Bad, Client, ClientError, Picture, Prediction
+from spikesight.service.client import Ack, Bad, Client, ClientError, EventPicture, StreamPrediction
 from spikesight.service.stream.messages import EVENTS_T64
 from spikesight.service.stream.protocol import StreamCore
 from tests.support.inputs.samples import picture, some_events
@@ -48,8 +48,10 @@ def test_a_stream_gives_the_offline_logits(client: Client, packets: int) -> None
     with client.stream(**STREAM) as stream:
         sent = {stream.send_events(part) for part in np.array_split(events, packets)}
         messages = answered(stream)
-    assert {message.seq for message in messages if isinstance(message, Ack | Prediction)} == sent, "each is answered"
-    got = [message for message in messages if isinstance(message, Prediction)]
+    assert {message.seq for message in messages if isinstance(message, Ack | StreamPrediction)} == sent, (
+        "each is answered"
+    )
+    got = [message for message in messages if isinstance(message, StreamPrediction)]
     assert stream.ready["labels"] == list(LABELS)
     assert (stream.ready["step_us"], stream.ready["steps"]) == (EVENT_CONTRACT.bin_us, EVENT_CONTRACT.steps)
     assert [tuple(p.logits or ()) for p in got] == [p.logits for p in expected[:-1]]  # the last bin is still open
@@ -97,14 +99,14 @@ def test_pictures_follow_the_answers(client: Client) -> None:
     with client.stream(picture=True, **SENSOR) as stream:
         sent = [stream.send_events(part) for part in np.array_split(events, 5)]
         messages = answered(stream)
-    pictures = [message for message in messages if isinstance(message, Picture)]
+    pictures = [message for message in messages if isinstance(message, EventPicture)]
     assert [one.seq for one in pictures] == sent
     assert (pictures[0].width, pictures[0].height) == (SENSOR["width"], SENSOR["height"])
     for shown, name in (("x", "x"), ("y", "y"), ("on", "p")):
         assert np.array_equal(np.concatenate([getattr(one, shown) for one in pictures]), events[name])
     for before, one, after in zip(messages, messages[1:], messages[2:]):
-        if isinstance(one, Picture):
-            assert isinstance(before, Ack | Prediction)
+        if isinstance(one, EventPicture):
+            assert isinstance(before, Ack | StreamPrediction)
             assert before.seq == one.seq != getattr(after, "seq", 0), "behind the last answer to its message"
 
 
@@ -340,19 +342,19 @@ def film(frames: int = 40) -> Events:
 NAMES = ("step", "label", "probabilities", "synops", "objects")
 
 
-def heard(answers: list[Prediction]) -> list[tuple[object, ...]]:
-    return [(one.steady, *(one.model_dump(mode="json", include={*NAMES})[name] for name in NAMES)) for one in answers]
+def heard(answers: list[StreamPrediction]) -> list[tuple[object, ...]]:
+    return [(one.label, *(one.model_dump(mode="json", include={*NAMES})[name] for name in NAMES)) for one in answers]
 
 
 def alone(events: Events) -> list[tuple[object, ...]]:
     """The same stream without a service."""
     stream = Alone(Session(DRAWING, DRAWING_SIZE, objects=4))
     answers = [
-        (answer.steady, json.loads(json.dumps(answer.prediction.fields())))
+        (answer.prediction.label, json.loads(json.dumps(answer.prediction.fields())))
         for answer in stream.step(stream.session.push(events))
     ]
     assert max(len(fields["objects"]) for _, fields in answers) >= 2
-    return [(steady, *(fields[name] for name in NAMES)) for steady, fields in answers]
+    return [(label, *(fields[name] for name in NAMES)) for label, fields in answers]
 
 
 def test_a_stream_answers_as_it_would_alone(drawing_client: Client) -> None:

@@ -21,7 +21,7 @@ from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.settings import Settings
 from spikesight.service.stream.live import Live, Outbox, end_all
 from spikesight.service.stream.messages import (
@@ -35,18 +35,18 @@ from spikesight.service.stream.messages import (
     pack_picture,
     parse_frame,
 )
-from spikesight.service.stream.protocol import LONGEST_FRAME_US, Batch, Outgoing, StreamCore
+from spikesight.service.stream.protocol import LONGEST_FRAME_US, InputBatch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, finding, tiny
 from tests.support.serving.servers import limited
 from tests.support.serving.streams import SENSOR
 from tests.support.waiting import Clock, until
 
-MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
+MODEL = ServedModel(tiny(), Settings(), Metrics(), Mailbox())
 BIN_US = EVENT_CONTRACT.bin_us
 PENDING = 8
 
 
-def core(clock: Clock | None = None, model: Model = MODEL, **changes: object) -> StreamCore:
+def core(clock: Clock | None = None, model: ServedModel = MODEL, **changes: object) -> StreamCore:
     hello = Hello.model_validate({"type": "hello", "protocol": 1, **SENSOR, **changes})
     return StreamCore(model, hello, PENDING, 2**20, clock or Clock())
 
@@ -59,7 +59,7 @@ def at(*t: int) -> Events:
     return make_events(t, [3] * len(t), [4] * len(t), [1] * len(t))
 
 
-def batches(stream: StreamCore, frame: Frame) -> list[Batch]:
+def batches(stream: StreamCore, frame: Frame) -> list[InputBatch]:
     return list(stream.batches(frame))
 
 
@@ -118,7 +118,7 @@ def test_a_client_that_does_not_read_is_not_stepped_further() -> None:
 
 @pytest.mark.parametrize(("mode", "most"), [("freshest", LONGEST_FRAME_US // BIN_US + 1), ("complete", 100)])
 def test_who_sends_few_frames_and_wants_the_freshest_waits_for_no_empty_bins(mode: str, most: int) -> None:
-    stream = core(model=Model(finding(), Settings(), Metrics(), Mailbox()), mode=mode)
+    stream = core(model=ServedModel(finding(), Settings(), Metrics(), Mailbox()), mode=mode)
     picture = np.zeros((60, 80, 3), np.uint8)
     picture[20:40, 30:50] = 255
     sent = [Frame(n, 1000.0 * n, IMAGE, cv2.imencode(".png", picture)[1].tobytes()) for n in range(1, 6)]

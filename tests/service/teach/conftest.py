@@ -63,7 +63,12 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def port(saved: Path) -> Iterator[int]:
     models = (tiny(IMAGE_CONTRACT, "pixels"), tiny())
-    limits: dict[str, Any] = {"max_examples": 30, "max_lessons": 3, "max_lessons_per_client": 2, "deadline_s": 120}
+    limits: dict[str, Any] = {
+        "max_examples": 30,
+        "max_teaching_sessions": 3,
+        "max_teaching_per_client": 2,
+        "deadline_s": 120,
+    }
     with running(classifiers=models, save_to=saved, **limits) as port:
         yield port
 

@@ -25,12 +25,12 @@ from spikesight.service.client import (
     Bad,
     Client,
     ClientError,
+    EventPicture,
     Message,
-    Picture,
-    Prediction,
     Ready,
     RemoteTeaching,
     Stream,
+    StreamPrediction,
 )
 from spikesight.service.settings import Settings
 from spikesight.service.teach import saving
@@ -102,7 +102,7 @@ def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Recor
     assert refused(session.download, "../lines")[0] == 400
 
 
-UNFIT = ("", "x" * 65, "lesson-" + "0" * 24, *["a/b", "..", "model", "con", "NUL.txt", "a."])
+UNFIT = ("", "x" * 65, "teaching-" + "0" * 24, *["a/b", "..", "model", "con", "NUL.txt", "a."])
 
 
 @pytest.mark.attack("teaching", "saving as `..`, `CON`, `a.`, another session's id", "400")
@@ -240,7 +240,7 @@ ROUTES = (
 
 
 @pytest.mark.attack("teaching", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
-@pytest.mark.parametrize("identity", ["lesson-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
+@pytest.mark.parametrize("identity", ["teaching-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
 def test_ids_of_no_session(port: int, identity: str) -> None:
     for method, below in ROUTES:
         answer = talk(port, get(f"/v1/teach/{identity}{below}", "Content-Length: 0", method=method))
@@ -249,7 +249,7 @@ def test_ids_of_no_session(port: int, identity: str) -> None:
 
 
 OTHERS = ("tiny", "pixels")  # served, and not saved here
-NEVER = ("..%2f", "%2e%2e", "a%2fb", "%00", "a" * 65, "bystander", ".hidden", "lesson-" + "0" * 24)
+NEVER = ("..%2f", "%2e%2e", "a%2fb", "%00", "a" * 65, "bystander", ".hidden", "teaching-" + "0" * 24)
 
 
 @pytest.mark.attack("teaching", "removing `..`, `a%2fb`, what is no saved model", "400, 404, 409")
@@ -271,10 +271,10 @@ def test_a_sessions_id_is_told_to_nobody(
     taught(session, record)
     assert session.state(wait=True).ready
     client.predict(record("lying", 9), model=session.id)
-    for hello in ({"lesson": session.id}, {"model": session.id}):
+    for hello in ({"teaching": session.id}, {"model": session.id}):
         with client.stream(**hello, **SIZE) as stream:
             stream.send_events(moving("lying", 0, 1))
-            next(message for message in stream.receive(60) if isinstance(message, Prediction))
+            next(message for message in stream.receive(60) if isinstance(message, StreamPrediction))
     asked = [get("/metrics"), get("/v1/models"), get("/v2/models/tiny")]
     told = [body.decode() for body in (talk(port, request) for request in asked)]
     assert all("tiny" in body for body in told)
@@ -320,7 +320,7 @@ def show(stream: Stream, label: str, seed: int, later_us: int) -> None:
 
 
 def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: RemoteTeaching) -> None:
-    with client.stream(lesson=session.id, picture=True, **SIZE) as stream:
+    with client.stream(teaching=session.id, picture=True, **SIZE) as stream:
         assert stream.ready["labels"] == ["untaught"]
         hear(stream, lambda m: isinstance(m, TeachingBody) and not m.ready, "the state at once")
         later = 0
@@ -336,7 +336,7 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: R
         assert (ready.model, ready.labels) == (session.id, ["lying", "standing"])
         labels = [message.label for message in predictions(stream, 60)]  # the silence before it, too
         assert set(labels[-10:]) == {"standing"}
-        hear(stream, lambda m: isinstance(m, Picture), "a picture")
+        hear(stream, lambda m: isinstance(m, EventPicture), "a picture")
         session.save("shown")
         hear(stream, lambda m: isinstance(m, TeachingBody) and m.saved == "shown", "that it is saved")
     state = session.state(wait=True)
@@ -364,14 +364,14 @@ def test_a_camera_of_the_service_is_shown() -> None:
     source = Source(Address("udp://127.0.0.1:9", "udp", "127.0.0.1:9"), lambda _: Endless())
     with running(create_app(Settings(), (tiny(),), (source,))) as port:
         client = Client(f"http://127.0.0.1:{port}", timeout_s=60)
-        with client.teach() as session, client.stream(lesson=session.id, source="0", picture=True) as stream:
+        with client.teach() as session, client.stream(teaching=session.id, source="0", picture=True) as stream:
             stream.show("a line")
             hear(stream, lambda m: count(m, "a line") >= 6, "examples")
             stream.show("another")
             hear(stream, lambda m: count(m, "another") >= 6, "examples")
             hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready, "a head")
-            picture = hear(stream, lambda m: isinstance(m, Picture), "a picture")
-            assert isinstance(picture, Picture)
+            picture = hear(stream, lambda m: isinstance(m, EventPicture), "a picture")
+            assert isinstance(picture, EventPicture)
             assert (picture.width, picture.height) == (SENSOR.width, SENSOR.height)
             stream.send_events(moving("lying", 0))
             with pytest.raises(ClientError, match="takes no packets"):
@@ -379,7 +379,9 @@ def test_a_camera_of_the_service_is_shown() -> None:
 
 
 @pytest.mark.attack("teaching", "streams on ids of no session", "1008")
-@pytest.mark.parametrize("hello", [{"lesson": "lesson-of-nobody"}, {"lesson": ""}, {"lesson": "x", "source": "0"}])
+@pytest.mark.parametrize(
+    "hello", [{"teaching": "teaching-of-nobody"}, {"teaching": ""}, {"teaching": "x", "source": "0"}]
+)
 def test_streams_of_no_session_are_refused(client: Client, hello: dict) -> None:
     status, said = refused(client.stream, **hello)
     assert (status, "no teaching session of that id" in said) == (1008, True)
@@ -387,7 +389,7 @@ def test_streams_of_no_session_are_refused(client: Client, hello: dict) -> None:
 
 @pytest.mark.attack("teaching", "messages that make no sense", "told so; 1003")
 def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) -> None:
-    with client.stream(lesson=session.id, **SIZE) as stream:
+    with client.stream(teaching=session.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):
             stream.show(label)
             told = hear(stream, lambda m: isinstance(m, Bad), "what is wrong")
@@ -402,7 +404,7 @@ def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) ->
 
 def test_a_session_that_ends_under_its_stream(client: Client) -> None:
     session = client.teach()
-    with client.stream(lesson=session.id, **SIZE) as stream:
+    with client.stream(teaching=session.id, **SIZE) as stream:
         session.end()
         with pytest.raises(ClientError, match="session is over"):
             hear(stream, never, "the end")

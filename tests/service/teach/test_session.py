@@ -18,7 +18,7 @@ from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import Model, UnknownModel, WrongBin
+from spikesight.service.scheduler.registry import ServedModel, UnknownModel, WrongBin
 from spikesight.service.settings import Settings
 from spikesight.service.teach import routes
 from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
@@ -47,7 +47,7 @@ def test_examples_are_cut_from_inputs_that_follow_each_other(reset: int, first: 
     assert found == [list(range(start, start + STEPS)) for start in (first, first + STEPS)]
 
 
-MODEL = Model(tiny(), Settings(), Metrics(), Mailbox())
+MODEL = ServedModel(tiny(), Settings(), Metrics(), Mailbox())
 
 
 class Featureless(FewShotLearner):
@@ -68,7 +68,7 @@ class Bench:
         self.open = asyncio.Event()
         self.open.set()
         self.learnt: list[int] = []
-        self.served: list[Model] = []
+        self.served: list[ServedModel] = []
         turns: Any = self
         self.few_shot = Featureless(network, SENSOR, STEPS, BIN_US)
         self.examples = Examples(self.few_shot, turns, most, lambda added: self.learner.update(added))
@@ -79,7 +79,7 @@ class Bench:
         await self.open.wait()
         return work()
 
-    def make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[None, Model]:
+    def make(self, examples: list[EmbeddedExample], recordings: list[str]) -> tuple[None, ServedModel]:
         assert recordings == []
         self.learnt.append(len(examples))
         return None, MODEL
@@ -207,7 +207,7 @@ async def two_steps(session: TeachingSession) -> None:
 
 @pytest.mark.attack("teaching", "a session that is used only to predict", "is in use: not forgotten")
 async def test_who_only_predicts_uses_a_session() -> None:
-    async with teaching(lesson_idle_s=60) as (_, sessions):
+    async with teaching(teaching_idle_s=60) as (_, sessions):
         stepped, idle = await sessions.begin("a", None), await sessions.begin("a", None)
         stepped.used -= 1e6
         idle.used -= 1e6
@@ -246,7 +246,7 @@ async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatc
 
 @pytest.mark.attack("teaching", "sessions left alone", "forgotten after 30 minutes")
 async def test_an_unused_session_ends_though_nobody_asks() -> None:
-    async with teaching(lesson_idle_s=0.01) as (runtime, sessions):
+    async with teaching(teaching_idle_s=0.01) as (runtime, sessions):
         identity = (await sessions.begin("a", None)).id
 
         def ended() -> bool:

@@ -22,7 +22,7 @@ from spikesight.service import runtime
 from spikesight.service.api import create_app
 from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import FairQueue
-from spikesight.service.scheduler.processes import Processes
+from spikesight.service.scheduler.processes import DecoderProcesses
 from spikesight.service.upload import decode as decoding
 from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure
@@ -111,7 +111,7 @@ def test_calls_that_end_through_no_fault_of_the_file_are_503(
     async def run(*_: object, **__: object) -> None:
         raise error
 
-    monkeypatch.setattr(Processes, "run", run)
+    monkeypatch.setattr(DecoderProcesses, "run", run)
     answer = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
     assert (answer.status_code, answer.json()) == (503, {"error": sentence})
 
@@ -143,7 +143,7 @@ def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: 
 def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording(tmp_path, "aedat4").read_bytes()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    monkeypatch.setattr(runtime, "Processes", Processes)  # not those that began with another folder
+    monkeypatch.setattr(runtime, "Processes", DecoderProcesses)  # not those that began with another folder
     with TestClient(create_app(settings(), (tiny(),))) as client:
         for name in ("a.aedat4", "a.bin"):
             answer = client.post("/v1/predict", files={"file": (name, data)})
@@ -275,7 +275,7 @@ def test_a_recording_has_one_answer_here_and_in_python(
     answer, segments = model.predict(tmp_path / "made.npz"), model.segments(tmp_path / "made.npz")
     body = digit_client.post("/v1/predict", files={"file": ("made.npz", (tmp_path / "made.npz").read_bytes())}).json()
     expected = answer.fields() | {"probabilities": dict(zip(model.labels, map(rounded, answer.probabilities)))}
-    for name in ("label", "index", "probabilities", "known", "step", "n_events", "spikes", "synops"):
+    for name in ("label", "top1", "index", "probabilities", "in_distribution", "step", "n_events", "spikes", "synops"):
         told = body.get(name)
         assert told == expected[name], name
     assert [one["label"] for one in body["segments"]] == [one.label for one in segments]

@@ -16,7 +16,7 @@ from spikesight.models.neurons.layers import make_neuron, name_states
 from spikesight.models.neurons.state import State
 from spikesight.service.sinks.sink import Message
 from spikesight.training.data.recordings import list_folder
-from spikesight.training.data.sets import Listing, Window
+from spikesight.training.data.sets import Listing, WindowShape
 
 SIDE, MARK = 16, b"BLINKING LIGHTS\n"
 TINY = ResNetConfig("ms", depths=(1,), widths=(8,), pool="max")  # for train-dvs --network lights-tiny
@@ -77,7 +77,7 @@ class Lamp:
 
 def list_corners(root: Path) -> Listing:
     """corners/<left|right>/<n>.lights."""
-    return list_folder(root / "corners", "corners", SensorSize(SIDE, SIDE), Window(4, 5_000, SIDE, SIDE))
+    return list_folder(root / "corners", "corners", SensorSize(SIDE, SIDE), WindowShape(4, 5_000, SIDE, SIDE))
 
 
 class Bell:

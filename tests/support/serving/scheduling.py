@@ -17,7 +17,7 @@ from spikesight.models.steps import Input, Outcome, Step
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.queue import Job
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.scheduler.scheduler import Scheduler
 from spikesight.service.settings import Settings
 from tests.support.models import tiny
@@ -137,13 +137,13 @@ async def until(condition: Callable[[], bool]) -> None:
 
 
 @asynccontextmanager
-async def serving(classifier: Classifier) -> AsyncIterator[tuple[Model, Mailbox]]:
+async def serving(classifier: Classifier) -> AsyncIterator[tuple[ServedModel, Mailbox]]:
     """A model whose thread runs, and what hands its answers to this event loop."""
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
     if isinstance(classifier, Gated):
         classifier.gate.set()  # the model's own first step passes
-    model = Model(classifier, Settings(), Metrics(), mailbox)
+    model = ServedModel(classifier, Settings(), Metrics(), mailbox)
     if isinstance(classifier, Gated):
         classifier.gate.clear()
     model.scheduler.start()

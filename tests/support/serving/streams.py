@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 from spikesight.models.classifier import Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.steps import Answer, Input
-from spikesight.service.client import Bad, Message, Picture, Prediction, Stream
+from spikesight.service.client import Bad, EventPicture, Message, Stream, StreamPrediction
 from tests.support.models import EVENT_CONTRACT
 from tests.support.waiting import PATIENCE_S
 
@@ -21,7 +21,7 @@ def answered(stream: Stream) -> list[Message]:
     left = set(range(ANSWERED.get(stream, 0) + 1, stream.seq + 1))
     for message in stream.receive(PATIENCE_S):
         found.append(message)
-        if isinstance(message, Picture | Bad):
+        if isinstance(message, EventPicture | Bad):
             left.discard(message.seq)
         if not left:
             ANSWERED[stream] = stream.seq
@@ -29,16 +29,16 @@ def answered(stream: Stream) -> list[Message]:
     raise AssertionError("no answer")
 
 
-def finished(stream: Stream) -> list[Prediction]:
+def finished(stream: Stream) -> list[StreamPrediction]:
     """All predictions of what was sent, on a stream with pictures."""
-    return [message for message in answered(stream) if isinstance(message, Prediction)]
+    return [message for message in answered(stream) if isinstance(message, StreamPrediction)]
 
 
-def predictions(stream: Stream, n: int) -> list[Prediction]:
+def predictions(stream: Stream, n: int) -> list[StreamPrediction]:
     """The next n predictions."""
-    found: list[Prediction] = []
+    found: list[StreamPrediction] = []
     for message in stream.receive(PATIENCE_S):
-        if isinstance(message, Prediction):
+        if isinstance(message, StreamPrediction):
             found.append(message)
             if len(found) == n:
                 return found
@@ -49,7 +49,7 @@ class Alone:
     """A session stepped by itself, as the scheduler would."""
 
     def __init__(self, session: Session) -> None:
-        self.session, self.stepper = session, Stepper(session.classifier, session.track)
+        self.session, self.stepper = session, Stepper(session.classifier, session.readout)
 
     def step(self, inputs: list[Input]) -> list[Answer]:
         return [self.stepper.step(given) for given in inputs]

@@ -50,20 +50,25 @@ def lay(root: Path, *names: str) -> Path:
 def test_layouts_are_told_by_names(tmp_path: Path, names: tuple[str, ...], layout: str, labels: list[str]) -> None:
     folder = read_folder(lay(tmp_path, *names))
     assert folder.layout == layout
-    told = {str(take.path.relative_to(tmp_path)): take.label for take in folder.takes}
+    told = {str(recording.path.relative_to(tmp_path)): recording.label for recording in folder.recordings}
     if "coffee mug 3.raw" in told:
         assert told.pop("coffee mug 3.raw") == "coffee mug"
     assert told == {name: label for name, label in zip(names, labels) if name in told}
-    assert len(folder.takes) == len(names)
+    assert len(folder.recordings) == len(names)
 
 
 def test_sessions_are_remembered(tmp_path: Path) -> None:
     lay(tmp_path / "a", "cup_day2.raw", "cup_day1.raw", "phone.raw")
-    assert [take.session for take in read_folder(tmp_path / "a").takes] == ["day1", "day2", ""]
+    assert [recording.session for recording in read_folder(tmp_path / "a").recordings] == ["day1", "day2", ""]
     lay(tmp_path / "b", "day1/cup-1.raw", "day1/phone.raw", "day2/cup.raw", "day2/phone.raw")
-    assert [take.session for take in read_folder(tmp_path / "b").takes] == ["day1", "day1", "day2", "day2"]
+    assert [recording.session for recording in read_folder(tmp_path / "b").recordings] == [
+        "day1",
+        "day1",
+        "day2",
+        "day2",
+    ]
     lay(tmp_path / "c", "cup/home/1.raw", "phone/work/1.raw")
-    assert [take.session for take in read_folder(tmp_path / "c").takes] == ["home", "work"]
+    assert [recording.session for recording in read_folder(tmp_path / "c").recordings] == ["home", "work"]
 
 
 def test_two_readings_are_a_question(tmp_path: Path) -> None:
@@ -79,10 +84,10 @@ def test_two_readings_are_a_question(tmp_path: Path) -> None:
 def test_parts_by_name_in_any_capitals_over_any_layout(tmp_path: Path) -> None:
     lay(tmp_path / "a", "Train/cup-1.raw", "Train/phone-1.raw", "TEST/cup-2.raw", "val/phone-2.raw", "more/cup.raw")
     folder = read_folder(tmp_path / "a")
-    assert [take.part for take in folder.takes] == ["test", "train", "train", "val"]
+    assert [recording.part for recording in folder.recordings] == ["test", "train", "train", "val"]
     assert [file.name for file in folder.left_out] == ["cup.raw"]
     lay(tmp_path / "b", "train/cup/1.raw", "train/phone/1.raw", "val/cup/2.raw")
-    assert [take.part for take in read_folder(tmp_path / "b").takes] == ["train", "train", "test"]
+    assert [recording.part for recording in read_folder(tmp_path / "b").recordings] == ["train", "train", "test"]
     lay(tmp_path / "c", "train/cup/1.raw", "train/phone/1.raw", "test/dog/2.raw")
     refusal(lambda: read_folder(tmp_path / "c"), "'dog' has no training recordings", DataError)
 
@@ -91,7 +96,7 @@ def test_what_is_no_recording_is_left_out_and_known(tmp_path: Path) -> None:
     lay(tmp_path, "cup/1.raw", "phone/1.raw", "README.md", "labels.csv", "cup/photo.jpg", ".git/x.raw", "cup/.x.raw")
     (tmp_path / "cup" / "2.csv").write_text("t,x,y,p\n1,2,3,1\n")
     folder = read_folder(tmp_path)
-    assert [take.path.name for take in folder.takes] == ["1.raw", "2.csv", "1.raw"]
+    assert [recording.path.name for recording in folder.recordings] == ["1.raw", "2.csv", "1.raw"]
     assert sorted(file.name for file in folder.left_out) == ["README.md", "labels.csv", "photo.jpg"]
 
 
@@ -113,8 +118,8 @@ def test_nothing_to_read_and_no_class_to_tell(tmp_path: Path) -> None:
     ],
 )  # fmt: skip
 def test_what_a_name_tells(stem: str, label: str, session: str, tmp_path: Path) -> None:
-    (take,) = read_folder(lay(tmp_path, f"{stem}.raw")).takes
-    assert (take.label, take.session) == (label, session)
+    (recording,) = read_folder(lay(tmp_path, f"{stem}.raw")).recordings
+    assert (recording.label, recording.session) == (label, session)
 
 
 def test_known_classes_decide_between_outside_and_inside(tmp_path: Path) -> None:
@@ -130,8 +135,8 @@ def test_known_classes_decide_between_outside_and_inside(tmp_path: Path) -> None
 @pytest.mark.parametrize("tested", ["test", "Testing"])
 def test_beside_a_test_folder_what_is_for_validation_is_never_tested(tmp_path: Path, word: str, tested: str) -> None:
     lay(tmp_path, "train/cup/1.raw", "train/pen/1.raw", f"{word}/cup/2.raw", f"{word}/pen/2.raw", f"{tested}/cup/3.raw")
-    for take in read_folder(tmp_path).takes:
-        assert take.part == {"1": "train", "2": "val", "3": "test"}[take.path.stem], take.path
+    for recording in read_folder(tmp_path).recordings:
+        assert recording.part == {"1": "train", "2": "val", "3": "test"}[recording.path.stem], recording.path
 
 
 HOUR_S = 3600
@@ -155,18 +160,23 @@ def timed(folder: Path, hours: dict[str, float]) -> Path:
     ids=["dates", "folders", "a class a day", "numbers"],
 )
 def test_names_tell_sessions_that_hold_every_class(tmp_path: Path, names: Sequence[str], found: int) -> None:
-    takes = read_folder(timed(tmp_path, dict.fromkeys(names, 0.0))).takes
-    assert has_complete_sessions(takes) == bool(found)
-    assert {take.label for take in takes} == {"cup", "key"}
+    recordings = read_folder(timed(tmp_path, dict.fromkeys(names, 0.0))).recordings
+    assert has_complete_sessions(recordings) == bool(found)
+    assert {recording.label for recording in recordings} == {"cup", "key"}
     if found:
-        assert len({take.session for take in takes}) == found
+        assert len({recording.session for recording in recordings}) == found
 
 
 def test_files_written_hours_apart_are_sessions_where_each_holds_every_class(tmp_path: Path) -> None:
     hours = {"cup-1.npz": 0.0, "key-1.npz": 0.4, "key-2.npz": 3.0, "cup-2.npz": 3.1, "cup-3.npz": 3.9, "key-3.npz": 9.0}
-    takes = {take.path.name: take.session for take in read_folder(timed(tmp_path, hours)).takes}
-    assert set(takes.values()) == {""}, "the last hours saw a key alone"
+    recordings = {
+        recording.path.name: recording.session for recording in read_folder(timed(tmp_path, hours)).recordings
+    }
+    assert set(recordings.values()) == {""}, "the last hours saw a key alone"
     timed(tmp_path, {"cup-4.npz": 9.5})
-    takes = {take.path.name: take.session for take in read_folder(tmp_path).takes}
-    of = [{name for name, session in takes.items() if session == wanted} for wanted in sorted(set(takes.values()))]
+    recordings = {recording.path.name: recording.session for recording in read_folder(tmp_path).recordings}
+    of = [
+        {name for name, session in recordings.items() if session == wanted}
+        for wanted in sorted(set(recordings.values()))
+    ]
     assert of == [{"cup-1.npz", "key-1.npz"}, {"key-2.npz", "cup-2.npz", "cup-3.npz"}, {"key-3.npz", "cup-4.npz"}]

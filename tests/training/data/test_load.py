@@ -16,7 +16,7 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load, load_data, read_item
 from spikesight.training.data.load import resolve
-from spikesight.training.data.sets import Frames, ImageSet, Listing, Window
+from spikesight.training.data.sets import Frames, ImageSet, Listing, WindowShape
 from tests.support.inputs.data_sets import small_config, write_idx, write_nmnist
 from tests.support.models import tiny
 
@@ -29,13 +29,13 @@ def root(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(("classes", "still"), [(10, "digit"), (3, "plain")])
 def test_the_contract_is_that_of_the_recordings(classes: int, still: str, tmp_path: Path) -> None:
     write_nmnist(tmp_path, classes, train=2, test=1)
-    config = small_config(tmp_path, filter_us=2000, window="drawing", bin_us=31_000)
+    config = small_config(tmp_path, filter_us=2000, bin_us=31_000)
     data = load_data(config)
     contract = data.contract
     assert (contract.kind, contract.channels, contract.still, contract.frame) == ("events", 2, still, "sensor")
     assert (contract.sensor_width, contract.sensor_height) == (34, 34)
     assert (contract.steps, contract.bin_us, contract.encoding) == (config.steps, config.bin_us, "binary")
-    assert (contract.filter_us, contract.window, contract.shortest_bin_us) == (2000, "drawing", 1000)
+    assert (contract.filter_us, contract.task, contract.shortest_bin_us) == (2000, "classification", 1000)
     assert data.recorded == len(data.train) == classes
     assert data.split["official_test"]
     assert len(data.digests) == len(data.train) + len(data.val)
@@ -50,7 +50,7 @@ def test_a_model_of_motions_takes_no_still_images(root: Path) -> None:
 
 
 def test_what_was_not_asked_for_is_the_sets_own_and_what_was_stays() -> None:
-    window = Window(7, 31_000, 20, 24, 2000)
+    window = WindowShape(7, 31_000, 20, 24, 2000)
     listing = Listing("set", ("a", "b"), (), (), SensorSize(24, 20), window)
     images = ImageSet("pixels", ("a", "b"), Frames(np.zeros((2, 1, 3, 10, 12), np.uint8), np.zeros(2, int)), None)
 

@@ -12,7 +12,7 @@ from spikesight.encoders.events import NMNIST_SENSOR, SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.folders import Take
+from spikesight.training.data.folders import FolderRecording
 from spikesight.training.data.own import CROP_SIDE, list_own, window_for
 from spikesight.training.data.recordings import read_item
 from spikesight.training.data.sets import DataError, Item
@@ -20,7 +20,9 @@ from spikesight.training.data.windows import CLIPS, Scan, cut_windows, scan, sui
 from spikesight.training.run.loop import Run
 from tests.support.inputs.data_sets import small_config, write_takes
 
-TAKES = [Take(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))]
+TAKES = [
+    FolderRecording(Path("d") / name, label, "", "train") for name, label in (("a", "cat"), ("b", "cat"), ("c", "dog"))
+]
 SCANS = [Scan(SensorSize(34, 34), 0, np.full(60, 10, np.int64)) for _ in TAKES]
 PARTED = ["train/cup.npz", "train/phone.npz", "test/cup.npz", "test/phone.npz"]
 
@@ -52,8 +54,7 @@ def test_what_was_asked_for_and_the_rest_as_suits() -> None:
         found = window_for(TrainConfig(crop=crop), TAKES, SCANS)  # type: ignore[arg-type]
         assert (found.height, found.width) == (side, side)
     assert window_for(TrainConfig(), TAKES, SCANS).crop == "object", "cut from what goes on"
-    for whole in (TrainConfig(encoding="count"), TrainConfig(window="drawing")):
-        assert window_for(whole, TAKES, SCANS).crop == "none"
+    assert window_for(TrainConfig(encoding="count"), TAKES, SCANS).crop == "none"
     assert window_for(TrainConfig(), TAKES * CLIPS, SCANS * CLIPS).crop == "none", "short and many: seen as they are"
 
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import SensorSize
-from spikesight.training.data.folders import Part, Take
-from spikesight.training.data.separate import Separation, Stretch, separate
+from spikesight.training.data.folders import FolderRecording, Part
+from spikesight.training.data.separate import Interval, Separation, separate
 from spikesight.training.data.sets import DataError, Item, split_by_name, split_indices
 from spikesight.training.data.windows import Scan
 
@@ -16,65 +16,65 @@ S = 1_000_000
 WINDOW_US = 300_000
 
 
-def take(name: str, label: str, session: str = "", part: Part = "train") -> Take:
-    return Take(Path("folder") / name, label, session, part)
+def take(name: str, label: str, session: str = "", part: Part = "train") -> FolderRecording:
+    return FolderRecording(Path("folder") / name, label, session, part)
 
 
 def lasting(seconds: float) -> Scan:
     return Scan(SensorSize(34, 34), 0, np.ones(round(seconds * 100), np.int64))
 
 
-def separated(takes: list[Take], seconds: float | list[float] = 10.0, **settings: float) -> Separation:
-    lengths = seconds if isinstance(seconds, list) else [seconds] * len(takes)
-    return separate(takes, [lasting(length) for length in lengths], WINDOW_US, **settings)  # type: ignore[arg-type]
+def separated(recordings: list[FolderRecording], seconds: float | list[float] = 10.0, **settings: float) -> Separation:
+    lengths = seconds if isinstance(seconds, list) else [seconds] * len(recordings)
+    return separate(recordings, [lasting(length) for length in lengths], WINDOW_US, **settings)  # type: ignore[arg-type]
 
 
 def test_the_folders_own_parts_stay() -> None:
-    takes = [take("a", "cat"), take("b", "dog"), take("c", "cat", part="val"), take("d", "cat", part="test")]
-    found = separated(takes)
-    assert [stretch.take for stretch in found.train] == [0, 1]
-    assert found.val == [Stretch(2, 0, 10 * S)]
-    assert found.test == [Stretch(3, 0, 10 * S)]
+    recordings = [take("a", "cat"), take("b", "dog"), take("c", "cat", part="val"), take("d", "cat", part="test")]
+    found = separated(recordings)
+    assert [interval.recording for interval in found.train] == [0, 1]
+    assert found.val == [Interval(2, 0, 10 * S)]
+    assert found.test == [Interval(3, 0, 10 * S)]
     assert found.notes == ["validation and test: the folder's own val/ and test/"]
 
 
 def test_with_a_test_split_of_its_own_a_fifth_is_for_validation() -> None:
     found = separated([take("a", "cat"), take("b", "dog"), take("c", "cat", part="test")], 21.0)
-    assert found.train[0] == Stretch(0, 0, round(0.8 * (21 * S - 1.05 * S)))
+    assert found.train[0] == Interval(0, 0, round(0.8 * (21 * S - 1.05 * S)))
     assert found.val[0].end_us == 21 * S
-    assert [stretch.take for stretch in found.test] == [2]
+    assert [interval.recording for interval in found.test] == [2]
     assert found.notes[-1] == "test: the folder's own test split"
 
 
 @pytest.mark.parametrize(("count", "val", "test"), [(3, 1, 1), (10, 1, 2), (20, 3, 3)])
 def test_whole_recordings_where_there_are_enough(count: int, val: int, test: int) -> None:
-    takes = [take(f"{label}{n}", label) for label in ("cat", "dog") for n in range(count)]
-    found = separated(takes, fraction=0.15)
+    recordings = [take(f"{label}{n}", label) for label in ("cat", "dog") for n in range(count)]
+    found = separated(recordings, fraction=0.15)
     assert (len(found.val), len(found.test), len(found.train)) == (2 * val, 2 * test, 2 * (count - val - test))
-    used = [stretch.take for of in (found.train, found.val, found.test) for stretch in of]
+    used = [interval.recording for of in (found.train, found.val, found.test) for interval in of]
     assert sorted(used) == list(range(2 * count))
     names = [f"folder/cat{n}" for n in range(count)]
     _, chosen = split_by_name(names, np.zeros(count, int), 0.15)
-    assert sorted(s.take for s in found.test if s.take < count) == sorted(chosen), "the test is by the names"
-    other = separated(takes, fraction=0.15, seed=1)
+    assert sorted(s.recording for s in found.test if s.recording < count) == sorted(chosen), "the test is by the names"
+    other = separated(recordings, fraction=0.15, seed=1)
     assert other.test == found.test
     assert other.val != found.val or count == 3
 
 
-def sessions(*names: str) -> list[Take]:
+def sessions(*names: str) -> list[FolderRecording]:
     return [take(f"{name}/{label}", label, name) for name in names for label in ("cat", "dog")]
 
 
-def held(found: Separation, takes: list[Take]) -> tuple[set[str], set[str], set[str]]:
-    train, val, test = ({takes[s.take].session for s in of} for of in (found.train, found.val, found.test))
+def held(found: Separation, recordings: list[FolderRecording]) -> tuple[set[str], set[str], set[str]]:
+    train, val, test = ({recordings[s.recording].session for s in of} for of in (found.train, found.val, found.test))
     return train, val, test
 
 
 def test_the_last_sessions_are_held_out() -> None:
-    takes = sessions("mon", "tue", "wed")
-    assert held(separated(takes), takes) == ({"mon"}, {"tue"}, {"wed"})
-    takes = sessions(*(f"{n:02}" for n in range(20)))
-    train, val, test = held(separated(takes, fraction=0.2), takes)
+    recordings = sessions("mon", "tue", "wed")
+    assert held(separated(recordings), recordings) == ({"mon"}, {"tue"}, {"wed"})
+    recordings = sessions(*(f"{n:02}" for n in range(20)))
+    train, val, test = held(separated(recordings, fraction=0.2), recordings)
     assert test == {"17", "18", "19"}
     assert val == {"13", "14", "15", "16"}
     assert len(train) == 13
@@ -84,9 +84,13 @@ def test_of_two_sessions_whole_recordings_of_the_second_are_divided_before_any_i
     twice = [take(f"{day}/{label}{n}", label, day) for day in ("mon", "tue") for label in ("cat", "dog") for n in "12"]
     found = separated(twice, 1.0)
     assert held(found, twice) == ({"mon"}, {"tue"}, {"tue"})
-    assert {s.take for s in found.val}.isdisjoint({s.take for s in found.test})
+    assert {s.recording for s in found.val}.isdisjoint({s.recording for s in found.test})
     assert all(s.end_us == S and s.begin_us == 0 for s in (*found.val, *found.test)), "all are whole"
-    assert {twice[s.take].label for s in found.val} == {twice[s.take].label for s in found.test} == {"cat", "dog"}
+    assert (
+        {twice[s.recording].label for s in found.val}
+        == {twice[s.recording].label for s in found.test}
+        == {"cat", "dog"}
+    )
     once = sessions("mon", "tue")
     assert held(separated(once), once) == ({"mon"}, {"tue"}, {"tue"}), "an only recording is divided in time"
     assert held(separated(once, 3.0, fraction=0.3), once)[1:] == ({"tue"}, {"tue"})
@@ -95,36 +99,36 @@ def test_of_two_sessions_whole_recordings_of_the_second_are_divided_before_any_i
 
 
 def test_a_session_without_a_class_or_without_a_name_is_none() -> None:
-    takes = [*sessions("mon", "tue", "wed"), take("thu/cat", "cat", "thu")]
-    assert "thu" in held(separated(takes), takes)[0]
-    takes = [*sessions("mon", "tue", "wed"), take("cat", "cat")]
-    assert "whole recordings" in separated(takes).notes[0]
+    recordings = [*sessions("mon", "tue", "wed"), take("thu/cat", "cat", "thu")]
+    assert "thu" in held(separated(recordings), recordings)[0]
+    recordings = [*sessions("mon", "tue", "wed"), take("cat", "cat")]
+    assert "whole recordings" in separated(recordings).notes[0]
 
 
 @pytest.mark.parametrize(("seconds", "enough"), [(3.99, False), (4.0, True)])
 def test_what_is_too_short_is_said_once_with_what_will_do(seconds: float, enough: bool) -> None:
-    takes = [take("a", "cat"), take("b", "dog")]
+    recordings = [take("a", "cat"), take("b", "dog")]
     if enough:
-        found = separated(takes, seconds)
+        found = separated(recordings, seconds)
         assert min(s.end_us - s.begin_us for s in found.val) == WINDOW_US
         return
     with pytest.raises(DataError, match="apart from training in windows of 300 ms: folder/a, folder/b") as refused:
-        separated(takes, seconds)
+        separated(recordings, seconds)
     (advised,) = re.findall(r"--window-ms (\d+)", str(refused.value))
-    assert separate(takes, [lasting(seconds)] * 2, int(advised) * 1000).val
+    assert separate(recordings, [lasting(seconds)] * 2, int(advised) * 1000).val
 
 
 @pytest.mark.parametrize("seconds", [0.6, 1.0, 1.5])
 def test_many_classes_of_two_recordings_each_are_divided_or_get_advice_that_works(seconds: float) -> None:
-    takes = [take(f"{n}-{label}", f"{label:02}") for label in range(36) for n in (1, 2)]
+    recordings = [take(f"{n}-{label}", f"{label:02}") for label in range(36) for n in (1, 2)]
     with pytest.raises(DataError, match="Give every class three recordings") as refused:
-        separated(takes, seconds)
+        separated(recordings, seconds)
     assert len(str(refused.value)) < 500
-    thrice = [*takes, *(take(f"3-{label}", f"{label:02}") for label in range(36))]
+    thrice = [*recordings, *(take(f"3-{label}", f"{label:02}") for label in range(36))]
     found = separated(thrice, seconds)
     assert [len(part) for part in (found.train, found.val, found.test)] == [36] * 3
     for window_ms in map(int, re.findall(r"--window-ms (\d+)", str(refused.value))):
-        divided = separate(takes, [lasting(seconds)] * 72, window_ms * 1000)
+        divided = separate(recordings, [lasting(seconds)] * 72, window_ms * 1000)
         assert len(divided.val) == len(divided.test) == 36
 
 

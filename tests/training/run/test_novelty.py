@@ -1,4 +1,4 @@
-"""What a trained model is given beside its weights: `known`, commitments and how long it reads."""
+"""What a trained model is given beside its weights: `in_distribution`, commitments and how long it reads."""
 
 import signal
 from dataclasses import replace
@@ -15,11 +15,12 @@ from torch import nn
 from spikesight.app.cli import main
 from spikesight.encoders.events import Events, SensorSize, empty_events, make_events
 from spikesight.encoders.recordings.files import write_recording
+from spikesight.model import Model
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT, NOTHING
 from spikesight.models.novelty.alarm import highest
-from spikesight.models.novelty.conformal import Commitment, wrong_lead
+from spikesight.models.novelty.conformal import Commitment, wrong_margin
 from spikesight.models.statistics import Floats, interval
 from spikesight.models.steps import Prediction
 from spikesight.training.data import Data, bin_items, load_data, read_item
@@ -32,9 +33,9 @@ from spikesight.training.run.conformal import (
     LONG,
     MOST,
     RATE,
+    CalibrationSample,
+    LabelledStream,
     Seen,
-    Stream,
-    Take,
     alarm_line,
     assess,
     commits,
@@ -50,8 +51,16 @@ from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import begin, fit
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import calibration_error, profile_of, rebinned, unlike_start, with_bins
-from spikesight.training.run.read_out import BEGUN, TRAINED, Head, better, first_head, heads_of, reason_not_to_train
-from spikesight.training.run.readings import Source
+from spikesight.training.run.read_out import (
+    BEGUN,
+    TRAINED,
+    FittedHead,
+    better,
+    first_head,
+    heads_of,
+    reason_not_to_train,
+)
+from spikesight.training.run.readings import LabelledItem
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
 from tests.support.models import EVENT_CONTRACT, LABELS, PREDICTION, promising, tiny
 
@@ -73,10 +82,10 @@ def test_recordings_of_the_validation_are_known_at_every_bin(finished: tuple[Dat
     classifier, known = Classifier.load(model).at(bin_ms), []
     for item in data.val_items:
         inputs = classifier.event_inputs(*read_item(item))[: classifier.contract.steps]
-        known += [prediction.known for prediction in classifier.predict(inputs)]
+        known += [prediction.in_distribution for prediction in classifier.predict(inputs)]
     assert (np.array(known, float) >= KEPT).mean() > 0.9
-    nothing = classifier.predict_events(empty_events(), SensorSize(34, 34))
-    assert (nothing[-1].label, nothing[-1].known) == ("nothing", 0.0)
+    nothing = Model(classifier).predict(empty_events(), (34, 34))
+    assert (nothing.label, nothing.in_distribution) == ("nothing", 0.0)
 
 
 def test_the_card_tells_what_was_learnt_from_and_other_cameras_by_it(finished: tuple[Data, Path]) -> None:
@@ -168,7 +177,7 @@ def says(*labels: str | None) -> list[Prediction]:
 
 def test_what_was_committed_to_counts_while_a_thing_is_in_view() -> None:
     """What was there before may be committed to until the network has settled, another class never."""
-    stream = Stream(empty_events(), SIZE, [0, 1, 2], [0, 1, 1], [0, 30_000, 60_000])
+    stream = LabelledStream(empty_events(), SIZE, [0, 1, 2], [0, 1, 1], [0, 30_000, 60_000])
     said = says("a", None, "a", "a", "b", None, "b", "a", None)
     first, then, again = seen_in(stream, said, ("a", "b"), 2)
     assert first == Seen(0, 10.0, False, 0.0, False)
@@ -202,10 +211,10 @@ def test_less_than_a_bin_of_events_comes_once_a_bin_and_nothing_stays_nothing() 
 
 
 def test_recordings_follow_each_other_at_random_with_and_without_a_gap() -> None:
-    takes = [Take(lambda: (events_of(SHORT_US), SIZE), n % 3) for n in range(45)]
+    recordings = [CalibrationSample(lambda: (events_of(SHORT_US), SIZE), n % 3) for n in range(45)]
     contract, window_us = EVENT_CONTRACT, EVENT_CONTRACT.steps * EVENT_CONTRACT.bin_us
     for gaps in (False, True):
-        made = list(streams(contract, takes, 1, gaps=gaps))
+        made = list(streams(contract, recordings, 1, gaps=gaps))
         assert [len(one.rows) for one in made] == [20, 20, 5]
         assert sorted(row for one in made for row in one.rows) == list(range(45)), "each once"
         for one in made:
@@ -216,14 +225,16 @@ def test_recordings_follow_each_other_at_random_with_and_without_a_gap() -> None
             assert len({begin % contract.bin_us for begin in one.begins}) > 2, "bins have changes in their middle"
             silence = np.diff(one.events["t"]).max()
             assert (silence > contract.bin_us) == gaps
-    aligned = list(streams(replace(contract, frame="object"), takes[:3], 1, gaps=False))
+    aligned = list(streams(replace(contract, frame="object"), recordings[:3], 1, gaps=False))
     assert [len(one.rows) for one in aligned] == [1, 1, 1]
     assert [len(one.events) for one in aligned] == [len(events_of(SHORT_US))] * 3, "whole"
 
 
 def test_things_before_two_sensors_are_in_two_streams() -> None:
-    takes = [Take(partial(lambda n: (events_of(SHORT_US), SensorSize(24, 32 + n % 2)), n), 0) for n in range(6)]
-    found = list(streams(EVENT_CONTRACT, takes, 1, gaps=False))
+    recordings = [
+        CalibrationSample(partial(lambda n: (events_of(SHORT_US), SensorSize(24, 32 + n % 2)), n), 0) for n in range(6)
+    ]
+    found = list(streams(EVENT_CONTRACT, recordings, 1, gaps=False))
     assert [(len(one.rows), {row % 2 for row in one.rows}) for one in found] in (
         [(3, {0}), (3, {1})],
         [(3, {1}), (3, {0})],
@@ -234,12 +245,12 @@ def test_things_before_two_sensors_are_in_two_streams() -> None:
 def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
     shortest: int, bins: list[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def read(classifier: Any, stream: Stream) -> tuple[list[float], list[float]]:
+    def read(classifier: Any, stream: LabelledStream) -> tuple[list[float], list[float]]:
         return [float(classifier.contract.bin_us + row) for row in stream.rows], [0.5] * 3000
 
     monkeypatch.setattr(conformal, "read_stream", read)
-    takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
-    made, line = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
+    recordings = [CalibrationSample(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
+    made, line = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), recordings)
     assert line == 0, "all windows are alike"
     assert commits(made, LABELS) == "at error rates from 14.29% on, as two has 6 recordings to calibrate with"
     found = made.trials
@@ -272,15 +283,17 @@ def test_few_streams_of_what_was_calibrated_exceed_the_line_and_stranger_ones_do
 
 def test_what_calibrates_is_the_lead_of_wrong_labels_and_known_at_the_ends_of_windows() -> None:
     classifier = promising(known=np.ones(1000))
-    takes = [Take(lambda: (events_of(LONG_US), SIZE), 2) for _ in range(4)]
-    (stream,) = streams(classifier.contract, takes, 1, gaps=False)
+    recordings = [CalibrationSample(lambda: (events_of(LONG_US), SIZE), 2) for _ in range(4)]
+    (stream,) = streams(classifier.contract, recordings, 1, gaps=False)
     leads, known = read_stream(classifier, stream)
     answers = classifier.predict(classifier.event_inputs(stream.events, SIZE))
     logits, ends = np.array([one.logits for one in answers], np.float64), [one.end_us for one in answers]
-    of_things = [wrong_lead(logits[part], 2, before, 2) for part, _, before in stream.things(ends)]
+    of_things = [wrong_margin(logits[part], 2, before, 2) for part, _, before in stream.things(ends)]
     assert leads == pytest.approx(of_things)
     window = classifier.contract.steps
-    assert known == pytest.approx([one.known for one in answers[window - 1 :: window] if one.label != NOTHING])
+    assert known == pytest.approx(
+        [one.in_distribution for one in answers[window - 1 :: window] if one.label != NOTHING]
+    )
     assert read_stream(tiny(), stream)[1] == []
 
 
@@ -289,7 +302,7 @@ def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_pat
     sources = []
     for n, label in enumerate((*LABELS, "stranger")):
         write_recording(tmp_path / f"{n}.npz", events_of(40_000), SIZE)
-        sources.append(Source(Item(tmp_path / f"{n}.npz", 0), label))
+        sources.append(LabelledItem(Item(tmp_path / f"{n}.npz", 0), label))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conformal, "CHANGES", 12)
         found = held_out(classifier, sources)
@@ -302,9 +315,9 @@ def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_pat
 
 def test_a_stream_is_followed_step_by_step_and_the_alarm_goes_on_from_thing_to_thing() -> None:
     classifier = promising(known=np.ones(1000))
-    takes = [Take(lambda: (events_of(LONG_US), SIZE), n % 3) for n in range(6)]
-    (stream,) = streams(classifier.contract, takes, 1, gaps=False)
-    (found,) = follow(classifier, stream, [classifier.track()])
+    recordings = [CalibrationSample(lambda: (events_of(LONG_US), SIZE), n % 3) for n in range(6)]
+    (stream,) = streams(classifier.contract, recordings, 1, gaps=False)
+    (found,) = follow(classifier, stream, [classifier.stream_readout()])
     every = classifier.predict(classifier.event_inputs(stream.events, SIZE))
     assert found == seen_in(stream, every, classifier.labels, 2)
     assert [one.shifted for one in found] == sorted(one.shifted for one in found)
@@ -312,7 +325,7 @@ def test_a_stream_is_followed_step_by_step_and_the_alarm_goes_on_from_thing_to_t
 
 
 CPU = torch.device("cpu")
-TAKES = [f"{name}-{take}.npz" for name in ("cup", "phone") for take in range(1, 8)]
+TAKES = [f"{name}-{recording}.npz" for name in ("cup", "phone") for recording in range(1, 8)]
 
 
 @pytest.fixture(scope="module")
@@ -371,7 +384,7 @@ def begun(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
     return replace(data, config=replace(data.config, init_from=str(folder / "model"), epochs=None, seed=1))
 
 
-def from_head(data: Data, folder: Path, **settings: object) -> tuple[Run, Head]:
+def from_head(data: Data, folder: Path, **settings: object) -> tuple[Run, FittedHead]:
     config = from_mapping(data.config, settings, "test")
     run, first, _ = begin(config, replace(data, config=config), folder)
     assert first is not None

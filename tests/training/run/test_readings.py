@@ -148,7 +148,10 @@ def test_pictures_are_judged_as_predict_judges_them(tmp_path: Path, contract: Co
     for n, path in enumerate(sorted(tmp_path.rglob("*.png"))):
         answer = Model(classifier).predict(path)
         assert found.answers[n].probabilities == pytest.approx(answer.probabilities, rel=1e-5)
-        assert (found.answers[n].label, found.answers[n].known) == (answer.label, pytest.approx(answer.known, rel=1e-5))
+        assert (found.answers[n].label, found.answers[n].in_distribution) == (
+            answer.label,
+            pytest.approx(answer.in_distribution, rel=1e-5),
+        )
     taught = replace(classifier.card, training={"recordings": [digest(tmp_path / "b" / "0.png")]})
     assert read_set(Classifier(classifier.network, taught), str(tmp_path)).shared == ("b/0.png",)
 
@@ -158,7 +161,7 @@ def assessed(*, known: bool = True) -> Readings:
     labels, sure = ["a", UNKNOWN, NOTHING, "b", "a", UNKNOWN], [0.9, 0.8, 0.6, 0.2, 0.7, 0.4]
     familiar = [0.9, 0.4, 0.0, 0.8, 0.6, 0.1] if known else [None] * 6
     answers = [
-        replace(PREDICTION, label=label, index=int(a < 0.5), probabilities=(a, 1 - a), known=score)
+        replace(PREDICTION, label=label, index=int(a < 0.5), probabilities=(a, 1 - a), in_distribution=score)
         for label, a, score in zip(labels, sure, familiar)
     ]
     return Readings(

@@ -16,7 +16,7 @@ from torch import nn
 from spikesight.model import load
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.distributed import Processes
+from spikesight.training.distributed import ProcessGroup
 from spikesight.training.flags import from_mapping
 from spikesight.training.run.evaluate import Evaluation
 from spikesight.training.run.fit import dry_run, fit, run_folder
@@ -179,7 +179,7 @@ def test_rare_classes_count_more_in_a_folder_of_ones_own(root: Path, own: bool) 
         assert run.weights[1] > run.weights[0]
 
 
-class Joint(Processes):
+class Joint(ProcessGroup):
     """One of two processes; the other wishes to stop or not, and has the same sums."""
 
     def __init__(self, rank: int, stops: bool) -> None:

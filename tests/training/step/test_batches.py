@@ -17,7 +17,7 @@ from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Neuron
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.sets import Frames
-from spikesight.training.distributed import Processes
+from spikesight.training.distributed import ProcessGroup
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Trainee, learning_rate, make_optimiser, update_average
 from spikesight.training.step.augment import augment, crop_middle, drop_events, motions, move_images
@@ -119,14 +119,14 @@ def test_a_quarter_of_the_samples_each_loses_nothing_cells_a_stretch_of_time_or_
     kept = drop_events(torch.ones(n, t, 2, h, w), 0.5, generator()).bool()
     by_time, by_place = kept.any((2, 3, 4)), kept.any((1, 2))
     whole = kept.flatten(1).all(1)
-    stretch = ~whole & (kept == by_time.view(n, t, 1, 1, 1)).flatten(1).all(1)
+    interval = ~whole & (kept == by_time.view(n, t, 1, 1, 1)).flatten(1).all(1)
     rectangle = ~whole & (kept == by_place.view(n, 1, 1, h, w)).flatten(1).all(1)
-    cells = ~(whole | stretch | rectangle)
-    assert all(350 < int(kind.sum()) < 480 for kind in (whole, stretch, rectangle, cells))
+    cells = ~(whole | interval | rectangle)
+    assert all(350 < int(kind.sum()) < 480 for kind in (whole, interval, rectangle, cells))
     lost = 1 - kept[cells].float().mean((1, 2, 3, 4))
     assert float(lost.max()) == pytest.approx(0.5, abs=0.03)
     assert float(lost.mean()) == pytest.approx(0.25, abs=0.03)
-    gaps = [torch.nonzero(~steps).flatten().tolist() for steps in by_time[stretch]]
+    gaps = [torch.nonzero(~steps).flatten().tolist() for steps in by_time[interval]]
     assert {(gap[0], gap[-1], len(gap)) for gap in gaps} >= {(0, 4, 5), (5, 9, 5), (0, 0, 1)}, "any place, up to half"
     holes = [torch.nonzero(~places) for places in by_place[rectangle]]
     sides = [(hole[-1] - hole[0] + 1).tolist() for hole in holes]
@@ -285,7 +285,7 @@ def test_a_moving_average_keeps_more_the_longer_it_goes_on(step: int, kept: floa
 
 EVENTS = Contract("events", 2, 5, 6, 3, "binary", 6, 5, 1000)
 IMAGES = Contract("image", 3, 4, 4, 2, "direct", mean=(0.5, 0.25, 0.0), std=(0.25, 0.5, 1.0))
-PROCESSES = Processes(torch.device("cpu"))
+PROCESSES = ProcessGroup(torch.device("cpu"))
 
 
 class OnDisk:

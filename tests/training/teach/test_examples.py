@@ -12,7 +12,7 @@ from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import digest, write_recording
 from spikesight.models.checkpoint import load, save
 from spikesight.training.data.sets import DataError, Item
-from spikesight.training.teach.examples import Plan, plan, read_examples
+from spikesight.training.teach.examples import ExamplePlan, plan, read_examples
 from spikesight.training.teach.teach import teach
 from tests.support.models import tiny
 from tests.support.refusals import refusal
@@ -73,7 +73,7 @@ def test_one_class_is_none_to_choose_from(tmp_path: Path) -> None:
     refusal(lambda: plan(tmp_path, layout="classes"), "one class, 'cup': a second is needed", DataError)
 
 
-def begins(found: Plan, label: int) -> list[int]:
+def begins(found: ExamplePlan, label: int) -> list[int]:
     return [round(item.begin_us / 1e5) for item in found.items if item.label == label]
 
 
@@ -90,7 +90,7 @@ def test_so_many_shots_of_each_class_by_chance(tmp_path: Path) -> None:
 
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
     first, second = record(tmp_path / "a.npz", 0.5), record(tmp_path / "b.npz", 0.5)
-    whole = Plan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000, {})
+    whole = ExamplePlan(("x", "y"), (Item(first, 1, begin_us=77), Item(second, 0)), SENSOR, 64, 4, 1000, {})
     assert [(one.label, one.piece, len(one.events)) for one in read_examples(whole)] == [
         ("y", str(first), 1000), ("x", str(second), 1000),
     ]  # fmt: skip

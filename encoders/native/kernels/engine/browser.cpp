@@ -3,7 +3,7 @@
 // A network is one block of memory, whose pointers are distances from its begin until `open`. The block is laid out by
 // models/export/block.py: this head, and everything that it leads to.
 #if defined(__wasm__)
-#include "../finder.h"
+#include "../tracker.h"
 #include "../follow.h"
 #include "../front.h"
 #include "../pixels.h"
@@ -53,7 +53,7 @@ struct Eye {  // frames to events
 };
 
 struct Network {  // a block, and what becomes of its logits
-    double *answer, *probabilities;  // answer: known, best, label, steady, step
+    double *answer, *probabilities;  // answer: known, best, step_label, label, step
     float *logits, *rates;
     const Block* block;
     SpikesightReadout readout;
@@ -61,9 +61,9 @@ struct Network {  // a block, and what becomes of its logits
 };
 
 struct View {  // a block that looks all over a view, and what is found
-    double* told;  // finder.h
+    double* told;  // tracker.h
     uint8_t* x;    // a bin at the finest level
-    SpikesightFinder* finder;
+    SpikesightTracker* finder;
     const Block* block;
     const SpikesightLevel* levels;
     int32_t n;
@@ -254,37 +254,37 @@ EXPORTED(network_step) int32_t network_step(Network* network, int32_t inputs, in
     if (engine_run(network->block->engine, &run)) return -1;
     if (network->head.slices) spikesight_head_step(&network->head, run.rates, x, network->logits, network->rates);
     spikesight_readout_step(&readout, network->logits, network->rates, active);
-    const double answer[] = {readout.known, double(readout.best), double(readout.label), double(readout.steady), double(readout.seen)};
+    const double answer[] = {readout.in_distribution, double(readout.best), double(readout.step_label), double(readout.label), double(readout.seen)};
     memcpy(network->answer, answer, sizeof answer);
     return fresh;
 }
 
-// What finds things with an opened block, or null without memory; sizes, places and n levels: finder.h.
-EXPORTED(view_open) View* view_open(const Block* block, const int32_t* sizes, SpikesightPlace* places, const SpikesightLevel* levels,
+// What finds tracks with an opened block, or null without memory; sizes, places and n levels: tracker.h.
+EXPORTED(view_open) View* view_open(const Block* block, const int32_t* sizes, SpikesightOutputCell* places, const SpikesightLevel* levels,
                                     int32_t n) {
-    const size_t bytes = spikesight_finder_bytes(sizes), told = spikesight_finder_told(sizes[0]);
+    const size_t bytes = spikesight_tracker_bytes(sizes), told = spikesight_tracker_output_size(sizes[0]);
     const size_t inputs = size_t(2) * levels->height * levels->width;
-    Memory<View> memory(sizeof(double) * told + inputs + sizeof(SpikesightFinder) + bytes);
+    Memory<View> memory(sizeof(double) * told + inputs + sizeof(SpikesightTracker) + bytes);
     View* view = memory.made;
     if (!view) return nullptr;
     memory.place(view->told, told);
     memory.place(view->x, inputs);
-    memory.place(view->finder, 1 + bytes / sizeof(SpikesightFinder));
+    memory.place(view->finder, 1 + bytes / sizeof(SpikesightTracker));
     view->block = block, view->levels = levels, view->n = n;
-    spikesight_finder_begin(view->finder, sizes, places);
+    spikesight_tracker_begin(view->finder, sizes, places);
     return view;
 }
 
 // A step on the view's x; `reset`: from rest. 0, or -1 if memory ran out.
 EXPORTED(view_step) int32_t view_step(View* view, int32_t reset) {
     const Run& run = view->block->run;
-    SpikesightFinder* finder = view->finder;
-    uint8_t* atlas = static_cast<uint8_t*>(const_cast<void*>(run.x));
-    if (reset) rest(run), spikesight_finder_reset(finder);
-    spikesight_atlas(view->levels, view->n, finder->height, finder->width, view->x, atlas);
+    SpikesightTracker* finder = view->finder;
+    uint8_t* canvas = static_cast<uint8_t*>(const_cast<void*>(run.x));
+    if (reset) rest(run), spikesight_tracker_reset(finder);
+    spikesight_pyramid_canvas(view->levels, view->n, finder->height, finder->width, view->x, canvas);
     if (engine_run(view->block->engine, &run)) return -1;
-    const bool moved = memchr(atlas, 1, size_t(2) * finder->height * finder->width);  // or no frame came
-    spikesight_finder_step(finder, atlas, run.logits, moved, view->told);
+    const bool moved = memchr(canvas, 1, size_t(2) * finder->height * finder->width);  // or no frame came
+    spikesight_tracker_step(finder, canvas, run.logits, moved, view->told);
     return 0;
 }
 #endif

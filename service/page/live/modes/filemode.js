@@ -53,7 +53,7 @@ export class FileMode {
     const { result, answer, trace, meters } = this;
     const labels = Object.keys(result.probabilities);
     answer.setLabels(labels);
-    answer.show({ probabilities: Object.values(result.probabilities), steady: result.label, ...foundIn(result) }, performance.now());
+    answer.show({ probabilities: Object.values(result.probabilities), label: result.label, ...foundIn(result) }, performance.now());
     trace.setLabels(labels);
     trace.show(result.steps);
     meters.file(result);
@@ -92,7 +92,7 @@ export class FileMode {
     this.paint(step);
     this.trace.point(train.answers ? step : null);
     const said = train.answers?.[step];
-    if (said) this.answer.show({ probabilities: said.probabilities, steady: said.label, things: foundIn(said).things }, performance.now());
+    if (said) this.answer.show({ probabilities: said.probabilities, label: said.label, things: foundIn(said).things }, performance.now());
   }
 
   /** Draw only the frame of a step, while the final answer stays. */

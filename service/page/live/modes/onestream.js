@@ -47,7 +47,7 @@ export class OneStream extends Paced {
       ready: (message) => { this.begun(); this.begin(message); this.opened(); },
       prediction: (message) => this.prediction(message),
       answered: (message) => this.answered(message, performance.now()),
-      lesson: (body) => this.update(body),
+      teaching: (body) => this.update(body),
       picture: (picture) => state.paused || this.events.add(picture),
       bad: (text) => this.failed(text),
     });

@@ -110,8 +110,8 @@ export class Single extends OneStream {
     if (state.source === "file") return;
     meters.draw(nowMs);
     if (!latest) return;
-    const { probabilities, steady } = latest, slow = this.tooSlow(nowMs);
-    answer.show({ probabilities, steady, ...foundIn(latest) }, nowMs, slow);
+    const { probabilities, label } = latest, slow = this.tooSlow(nowMs);
+    answer.show({ probabilities, label, ...foundIn(latest) }, nowMs, slow);
     showCommitment($("committed"), latest, this.errorRate);
     if (!this.stream.ready || (!state.paused && nowMs - this.latestMs > SILENT_MS)) answer.fade("from before: nothing new has come");
     if (this.stream.ready) tell(slow ? "late" : "live");

@@ -89,7 +89,7 @@ export class Teach extends OneStream {
     try {
       session = await this.needed();
       const body = await call(session.id, state.token());
-      if (body?.type === "lesson") this.update(body);
+      if (body?.type === "teaching") this.update(body);
       return body;
     } catch (error) {
       // Not worth a notice: what a former session answers, and that something was taken back already, as by a second click.
@@ -247,9 +247,9 @@ export class Teach extends OneStream {
       if (!this.cards.includes(to)) return;
       const body = await this.ask((id, token) => calls.show(id, label, file, token));
       if (!body || !this.cards.includes(to)) return;
-      this.update(body.lesson);
+      this.update(body.teaching);
       $("teach-live").textContent = `${file.name}: ${body.taken.length} examples of ${to.label}.`;
-      if (!body.taken.length) notice("Nothing to learn from.", `Hardly anything moves in ${file.name}, or it is shorter than ${body.lesson.window_ms} ms.`);
+      if (!body.taken.length) notice("Nothing to learn from.", `Hardly anything moves in ${file.name}, or it is shorter than ${body.teaching.window_ms} ms.`);
     }
   }
 
@@ -278,7 +278,7 @@ export class Teach extends OneStream {
     this.events.resize(width, height);
     const session = await this.needed().catch((error) => this.failed(error.message, error.status));
     if (!session || this.view !== view) return;
-    this.stream.open({ lesson: session.id, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
+    this.stream.open({ teaching: session.id, token: state.token() || undefined, width, height, picture: true, ...(source && { source, live: true }) });
   }
 
   reopen() {
@@ -314,6 +314,6 @@ export class Teach extends OneStream {
     this.events.draw(nowMs, state.paused);
     if (!latest || this.labels.length < 2) return;
     this.answer.show(latest, nowMs, this.tooSlow(nowMs));
-    for (const card of this.cards) card.answered(card.label === latest.steady);
+    for (const card of this.cards) card.answered(card.label === latest.label);
   }
 }

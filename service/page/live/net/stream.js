@@ -10,7 +10,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   step_us: number, probe_us: number, steps: number, ann_macs: number, error_rate: number }} Ready
  * @typedef {{ title: string, channels: number, height: number, width: number, thresholds: number[] }} Layer
  * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
- *   index: number, probabilities: number[], confidence: number, known: number | null, commitment: Commitment | null, steady: string, n_events: number, spikes: number, layer_spikes: number[],
+ *   index: number, probabilities: number[], confidence: number, in_distribution: number | null, commitment: Commitment | null, label: string, n_events: number, spikes: number, layer_spikes: number[],
  *   synops: number, total_spikes: number, total_synops: number, queue_ms: number, step_ms: number,
  *   dropped: number, reset: boolean, logits?: number[], camera?: string | null,
  *   objects?: Thing[], inside?: Inside }} Prediction
@@ -18,7 +18,7 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `probe` in hello: base64 of the input's
  *   bytes and of a bit a neuron (docs/service/streams.md), and the membranes at the place that is probed
  * @typedef {boolean | [number, number, number]} Probe  [layer, row, column]: at the membranes of the neurons there, too
- * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, known: number | null,
+ * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, in_distribution: number | null,
  *   commitment: Commitment | null }} Thing  with `objects` in hello, as they are read; box: left, top, width, height in pixels
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
  * @typedef {{ seq: number, step: number, width: number, height: number, n: number, pairs: Uint16Array }} Picture
@@ -26,18 +26,18 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  * @typedef {{ model?: string | null, token?: string, width?: number, height?: number, bin_ms?: number, picture?: boolean,
  *   logits?: boolean, error_rate?: number, mode?: "complete" | "freshest",
  *   live?: boolean, source?: string, raw?: boolean,
- *   lesson?: string, objects?: number, probe?: Probe }} Hello
+ *   teaching?: string, objects?: number, probe?: Probe }} Hello
  *   width and height are those of the frames or of the sensor; source is a camera of the service, which needs neither
  * @typedef {"connecting" | "live" | "busy" | "retrying" | "refused"} State
  * @typedef {{ code?: number, reason?: string, wasReady?: boolean, attempt?: number }} Why
  * @typedef {object} Handlers  every one may be left out
  * @property {(state: State, why: Why) => void} [state]
  * @property {(ready: Ready) => void} [ready]  the model's labels and more, at each connection
- * @property {(prediction: Prediction) => void} [prediction]  one step; `steady` is the label to show
+ * @property {(prediction: Prediction) => void} [prediction]  one step; `label` is the label to show
  * @property {(message: Prediction | Ack) => void} [answered]  any answer to a message
  * @property {(picture: Picture) => void} [picture]
  * @property {(sentence: string) => void} [bad]  a message was not understood
- * @property {(body: any) => void} [lesson]  of a teaching session's stream
+ * @property {(body: any) => void} [teaching]  of a teaching session's stream
  */
 
 const HEADER_BYTES = 16;
@@ -97,7 +97,7 @@ export class Stream {
       this.handlers.state?.("live", {});
       return this.handlers.ready?.(text);
     }
-    if (text.type === "lesson") return this.handlers.lesson?.(text);
+    if (text.type === "teaching") return this.handlers.teaching?.(text);
     if (text.seq !== undefined && text.seq === this.inFlight?.seq) this.inFlight = null;
     if (text.type === "error") this.handlers.bad?.(text.error);
     if (text.type === "prediction") this.handlers.prediction?.(text);

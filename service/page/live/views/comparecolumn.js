@@ -50,11 +50,11 @@ export class Column {
     Object.assign(this, { steps, streaming: false, text: "", took: `${ms.toFixed(1)} ms`, viewed: Boolean(objects) });
   }
 
-  /** Show one step of a stream; `steady` is the label that does not flicker. */
+  /** Show one step of a stream; `label` is the label that does not flicker. */
   step(message) {
     Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, things: message.objects, number: message.step });
-    const confidence = message.probabilities[this.model.labels.indexOf(message.steady)] ?? message.confidence;
-    this.steps = [...(message.reset ? [] : this.steps), { ...message, label: message.steady, confidence }].slice(-BARS);
+    const confidence = message.probabilities[this.model.labels.indexOf(message.label)] ?? message.confidence;
+    this.steps = [...(message.reset ? [] : this.steps), { ...message, label: message.label, confidence }].slice(-BARS);
   }
 
   get ready() {
@@ -73,7 +73,7 @@ export class Column {
 
   /** Describe the answer `after` in words. */
   said(now) {
-    return headline({ labels: this.model.labels, steady: now?.label, probabilities: now?.probabilities });
+    return headline({ labels: this.model.labels, label: now?.label, probabilities: now?.probabilities });
   }
 
   /** base: multiply-adds of the ANN beside it, null for an ANN of the same shape; most: the largest of all columns, for the bar. At nowMs. */

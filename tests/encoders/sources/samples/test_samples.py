@@ -45,9 +45,9 @@ def test_a_sample_is_right_from_the_first_label_shown_through_its_loop(name: str
     words = set(re.split(r"\W+", sample.label))
     classifier = next(c for c in CLASSIFIERS if words & set(c.labels))
     session, events = Session(classifier, SensorSize(sample.width, sample.height)), samples.events_of(name)
-    stepper, shown = Stepper(classifier, session.track), []
+    stepper, shown = Stepper(classifier, session.readout), []
     for _ in range(4):
-        shown += [stepper.step(given).steady for given in session.push(events)]
+        shown += [stepper.step(given).prediction.label for given in session.push(events)]
         session.reset()  # as the page does at the recording's end
     labels = set(shown) - {""}
     assert labels <= words

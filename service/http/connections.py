@@ -70,7 +70,7 @@ class Elsewhere(asyncio.Transport):
         """Do nothing."""
 
 
-class Door:
+class ConnectionLimiter:
     """All open connections of one server: `max_connections` in all, of one address a quarter."""
 
     def __init__(self, settings: Settings) -> None:
@@ -136,15 +136,15 @@ def key_of(peer: Any, own: Any) -> Key:
 class Counted(asyncio.Protocol):
     """What asyncio tells a protocol of uvicorn, told to the door as well. To be mixed into uvicorn's classes."""
 
-    door: Door
+    connections: ConnectionLimiter
     connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.connection = self.door.enter(cast(asyncio.Transport, transport))
+        self.connection = self.connections.enter(cast(asyncio.Transport, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.door.leave(self.connection)
+        self.connections.leave(self.connection)
         super().connection_lost(exc)
 
 
@@ -157,7 +157,7 @@ class CountedRequests(Counted):
             return
         if not mine.busy:
             mine.unseen += len(data)
-            mine.begin(self.door.settings.receive_s)
+            mine.begin(self.connections.settings.receive_s)
         super().data_received(data)
         if mine.unseen > MAX_HEAD:
             asyncio.get_running_loop().call_soon(mine.expect, 431, calls)  # after the application has been called
@@ -175,9 +175,9 @@ class CountedFrames(Counted):
                 return
             begun = time.thread_time()
             super().data_received(data[at : at + SLICE])
-            if not self.door.parsing.allows(mine.client, time.thread_time() - begun):
+            if not self.connections.parsing.allows(mine.client, time.thread_time() - begun):
                 mine.end(TOO_MANY_FRAMES)
-            if mine.transport.get_write_buffer_size() > self.door.settings.max_unread:  # pongs that nobody reads
+            if mine.transport.get_write_buffer_size() > self.connections.settings.max_unread:  # pongs that nobody reads
                 mine.transport.abort()
         if not self.greeted:  # the request of the handshake: uvicorn never answers one that it cannot parse
             self.greeted = True

@@ -14,21 +14,21 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.native.targets import SOURCES
 from spikesight.encoders.pyramid import READ, SEEN, Pyramid, pyramid_of
 from spikesight.models.classifier import InputPipeline
-from spikesight.models.classifier.finder import MOST, WINDOW, places_of
-from spikesight.models.classifier.objects import Objects, outcomes
+from spikesight.models.classifier.readout import DetectionReadout, outcomes
+from spikesight.models.classifier.tracker import MAX_DETECTIONS, WINDOW, output_cells_of
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.steps import Answer, Input, Object, Outcome, Track
+from spikesight.models.steps import Answer, Detection, Input, Outcome, StreamReadout
 from tests.support.inputs.samples import some_events
 from tests.support.models import finding
 
 CAMERA = SensorSize(320, 240)
 PYRAMID = pyramid_of(CAMERA)
-PLACES = places_of(PYRAMID)
+PLACES = output_cells_of(PYRAMID)
 LABELS = ("a", "b", "c")
 ALL, NONE = (np.full((2, PYRAMID.height, PYRAMID.width), lit, np.uint8) for lit in (1, 0))
 NUMBERS = PLACES["at"][:, 0]
-RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (SOURCES / "finder.h").read_text()))
-LASTS, RETURNS, SETTLES = (int(RULES[name]) for name in ("LASTS", "RETURNS", "SETTLES"))
+RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (SOURCES / "tracker.h").read_text()))
+MAX_AGE, REID_WINDOW, MIN_HITS = (int(RULES[name]) for name in ("MAX_AGE", "REIDENTIFICATION_WINDOW", "MIN_HITS"))
 
 
 class Drawn(NamedTuple):
@@ -53,22 +53,24 @@ def shown(*things: Drawn, x: np.ndarray = ALL, pyramid: Pyramid = PYRAMID) -> tu
     return given, Outcome(everywhere.reshape(1, -1), [1, 2], 3, 0.1)
 
 
-def looking() -> Objects:
-    return Objects(LABELS, Track(LABELS, 4))
+def looking() -> DetectionReadout:
+    return DetectionReadout(LABELS, StreamReadout(LABELS, 4))
 
 
-def told(objects: Objects, *things: Drawn, steps: int = 1, x: np.ndarray = ALL, pyramid: Pyramid = PYRAMID) -> Answer:
+def told(
+    objects: DetectionReadout, *things: Drawn, steps: int = 1, x: np.ndarray = ALL, pyramid: Pyramid = PYRAMID
+) -> Answer:
     """The answer after as many like steps."""
     given, outcome = shown(*things, x=x, pyramid=pyramid)
     return [objects.read([given], outcome) for _ in range(steps)][-1]
 
 
-def found(answer: Answer) -> dict[int, Object]:
+def found(answer: Answer) -> dict[int, Detection]:
     """The things that are listed, by their numbers."""
     return {one.id: one for one in answer.prediction.objects or ()}
 
 
-def distance(one: Object, thing: Drawn) -> float:
+def distance(one: Detection, thing: Drawn) -> float:
     left, top, width, height = one.box
     return float(np.hypot(left + width / 2 - thing.x, top + height / 2 - thing.y)) / thing.length
 
@@ -83,7 +85,7 @@ things = st.builds(
 def test_a_thing_is_one_in_the_middle_of_its_events(thing: Drawn, seed: int, share: float) -> None:
     """Against NumPy, to the hundredths of a pixel to which boxes are told."""
     x = ALL * (np.random.default_rng(seed).random(ALL.shape) < share)
-    ((number, one),) = found(told(looking(), thing, steps=SETTLES + 1, x=x)).items()
+    ((number, one),) = found(told(looking(), thing, steps=MIN_HITS + 1, x=x)).items()
     assert (number, one.label) == (1, LABELS[thing.label])
     logits = shown(thing)[1].logits.reshape(-1, len(LABELS))[NUMBERS].astype(float)
     boxes, sure = PLACES["box"], np.exp(logits).max(1) / (np.exp(logits).sum(1) + 1)
@@ -117,12 +119,16 @@ def test_what_moves_and_comes_nearer_stays_the_same_thing(begin: Drawn, end: Dra
 def test_several_things_are_as_many_and_are_told_in_reading_order(drawn: list[Drawn]) -> None:
     answer = told(looking(), *drawn, steps=20)
     assert [one.label for one in found(answer).values()] == ["a", "b", "c", "a", "a"]
-    assert answer.steady in LABELS
+    assert answer.prediction.label in LABELS
 
 
 def test_what_leads_goes_on_leading_until_it_is_gone() -> None:
     objects, one, other = looking(), Drawn(60, 60), Drawn(200, 150, 60, 1)
-    assert [told(objects, *drawn, steps=30).steady for drawn in ([one], [one, other], [other])] == ["a", "a", "b"]
+    assert [told(objects, *drawn, steps=30).prediction.label for drawn in ([one], [one, other], [other])] == [
+        "a",
+        "a",
+        "b",
+    ]
 
 
 def test_counts_are_those_of_the_whole_view() -> None:
@@ -136,13 +142,13 @@ def test_counts_are_those_of_the_whole_view() -> None:
 
 def test_there_are_no_more_things_than_are_told() -> None:
     many = [Drawn(30 + 50 * n, 40 + 60 * row, 36) for n in range(6) for row in range(3)]
-    assert len(found(told(looking(), *many, steps=SETTLES))) == MOST
+    assert len(found(told(looking(), *many, steps=MIN_HITS))) == MAX_DETECTIONS
 
 
 @pytest.mark.parametrize(("x", "label"), [(ALL, UNKNOWN), (NONE, NOTHING)])
 def test_where_the_network_takes_nothing_for_a_class_there_is_no_thing(x: np.ndarray, label: str) -> None:
     answer = told(looking(), steps=60, x=x)
-    assert (answer.prediction.label, answer.steady, answer.prediction.objects) == (label, label, ())
+    assert (answer.step_label, answer.prediction.label, answer.prediction.objects) == (label, label, ())
 
 
 def test_where_no_events_come_from_a_thing_is_kept_and_frames_without_it_forget_it() -> None:
@@ -153,13 +159,13 @@ def test_where_no_events_come_from_a_thing_is_kept_and_frames_without_it_forget_
     for _ in range(100):
         held = objects.read([given._replace(n_events=0)], outcome)
         assert distance(found(held)[1], thing) < 0.25
-    lasting = [1 in found(told(objects, x=NONE, pyramid=moved)) for _ in range(LASTS + WINDOW)]
-    assert lasting == [True] * LASTS + [False] * WINDOW
-    again = WINDOW + SETTLES
+    lasting = [1 in found(told(objects, x=NONE, pyramid=moved)) for _ in range(MAX_AGE + WINDOW)]
+    assert lasting == [True] * MAX_AGE + [False] * WINDOW
+    again = WINDOW + MIN_HITS
     assert list(found(told(objects, thing._replace(label=1), steps=again, pyramid=moved))) == [2]
-    found(told(objects, x=NONE, steps=RETURNS - again, pyramid=moved))
+    found(told(objects, x=NONE, steps=REID_WINDOW - again, pyramid=moved))
     assert list(found(told(objects, thing._replace(label=1), steps=again, pyramid=moved))) == [2]
-    found(told(objects, x=NONE, steps=RETURNS + WINDOW, pyramid=moved))
+    found(told(objects, x=NONE, steps=REID_WINDOW + WINDOW, pyramid=moved))
     assert list(found(told(objects, thing, steps=again, pyramid=moved))) == [3], "another thing, as far as anyone knows"
     given, outcome = shown(thing, pyramid=moved)
     objects.read([given._replace(reset=True)], outcome)
@@ -168,12 +174,12 @@ def test_where_no_events_come_from_a_thing_is_kept_and_frames_without_it_forget_
 
 
 def test_what_passes_behind_another_is_itself_when_it_comes_out() -> None:
-    objects, said, behind = looking(), list[dict[int, Object]](), Drawn(0, 0)
+    objects, said, behind = looking(), list[dict[int, Detection]](), Drawn(0, 0)
     for step in range(100):
         front, behind = Drawn(260 - 2.0 * step, 90), Drawn(60 + 2.0 * step, 110, label=1)
         visible = [front] if abs(front.x - behind.x) < 60 else [front, behind]
         said.append(found(told(objects, *visible)))
-    assert (set(said[SETTLES]), len(said[50]), set(said[-1])) == ({1, 2}, 1, {1, 2})
+    assert (set(said[MIN_HITS]), len(said[50]), set(said[-1])) == ({1, 2}, 1, {1, 2})
     assert min(distance(one, behind) for one in said[-1].values() if one.label == "b") < 0.3
 
 
@@ -181,11 +187,11 @@ def steadied(*said: int | None) -> list[str]:
     """What is shown where the network takes a thing for these classes, step by step; None: no event comes."""
     objects, thing = looking(), Drawn(100, 100)
     drawn = [[] if label is None else [thing._replace(label=label)] for label in said]
-    return [told(objects, *one, x=ALL if one else NONE).steady for one in drawn]
+    return [told(objects, *one, x=ALL if one else NONE).prediction.label for one in drawn]
 
 
 def test_a_thing_has_the_label_that_it_is_taken_for_on_and_on() -> None:
-    assert steadied(*[1] * 6) == [UNKNOWN] * (SETTLES - 1) + ["b"] * (7 - SETTLES)
+    assert steadied(*[1] * 6) == [UNKNOWN] * (MIN_HITS - 1) + ["b"] * (7 - MIN_HITS)
     assert set(steadied(*[0, 0, 1, 1, 2, 2] * 6)) == {UNKNOWN}, "what looks like one after another is none"
     assert steadied(*[1] * 6, *[None] * 50)[-1] == "b", "what is held still sends no events"
     assert steadied(None, None) == [NOTHING] * 2
@@ -212,6 +218,6 @@ def test_steps_of_a_view_that_are_read_at_once_are_those_read_one_by_one(cuts: l
     fields = {"n_events": 0, "spikes": 0, "synops": 0, "latency_ms": 0.0, "start_us": 0}
     assert replace(together.prediction, **fields) == replace(single.prediction, **fields)  # type: ignore[arg-type]
     assert together.prediction.objects
-    assert (together.steady, together.total_spikes, together.total_synops) == (
-        single.steady, single.total_spikes, single.total_synops,
+    assert (together.prediction.label, together.total_spikes, together.total_synops) == (
+        single.prediction.label, single.total_spikes, single.total_synops,
     )  # fmt: skip

@@ -6,9 +6,19 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.models.classifier.finder import MOST, Finder
+from spikesight.models.classifier.tracker import MAX_DETECTIONS, Tracker
 from spikesight.models.novelty import NOTHING, UNKNOWN
-from spikesight.models.steps import Answer, Input, Object, Outcome, Prediction, SessionError, Step, Track, rounded
+from spikesight.models.steps import (
+    Answer,
+    Detection,
+    Input,
+    Outcome,
+    Prediction,
+    SessionError,
+    Step,
+    StreamReadout,
+    rounded,
+)
 
 
 def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = False) -> Iterator[Outcome]:
@@ -23,7 +33,7 @@ def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = Fa
         yield Outcome(logits[:, n], fired, done, took_s * 1e3, tick, bool(finite[n]), rates[:, n])
 
 
-class Objects:
+class DetectionReadout:
     """The read-out of a stream: takes outcomes, returns answers. `one` reads a stream that shows one thing.
 
     In a view (`Input.pyramid`) the answers list all things that are found, and their own label is that of the leading
@@ -31,9 +41,9 @@ class Objects:
     shows one thing list it, too, in a box around all that the network sees.
     """
 
-    def __init__(self, labels: tuple[str, ...], one: Track, most: int = 0) -> None:
+    def __init__(self, labels: tuple[str, ...], one: StreamReadout, most: int = 0) -> None:
         self.labels, self.one, self._listed = labels, one, most > 0
-        self.finder = Finder(len(labels), most or MOST)
+        self.tracker = Tracker(len(labels), most or MAX_DETECTIONS)
         self._steps = self.spikes = self.synops = 0
 
     @property
@@ -55,9 +65,9 @@ class Objects:
         if not self._listed:
             return answer
         p, (height, width) = answer.prediction, inputs[-1].x.shape[1:]
-        box, known = (0.0, 0.0, float(width), float(height)), p.known and rounded(p.known)
-        alone = Object(1, box, answer.steady, rounded(p.confidence), known, p.commitment)
-        return answer._replace(prediction=replace(p, objects=(alone,) if answer.steady in self.labels else ()))
+        box, known = (0.0, 0.0, float(width), float(height)), p.in_distribution and rounded(p.in_distribution)
+        alone = Detection(1, box, p.label, rounded(p.confidence), known, p.commitment)
+        return answer._replace(prediction=replace(p, objects=(alone,) if p.label in self.labels else ()))
 
     def _look(self, given: Input, outcome: Outcome) -> Answer:
         """Read out one step of a view."""
@@ -65,16 +75,17 @@ class Objects:
             raise SessionError("the values are too large for this model")
         if given.reset:
             self._steps = self.spikes = self.synops = 0
-        told, labels = self.finder.find(given, outcome.logits[-1]), (*self.labels, UNKNOWN, NOTHING)
+        told, labels = self.tracker.update(given, outcome.logits[-1]), (*self.labels, UNKNOWN, NOTHING)
         spikes = sum(outcome.layer_spikes)
         self._steps, self.spikes, self.synops = self._steps + 1, self.spikes + spikes, self.synops + outcome.synops
         objects = tuple(
-            Object(int(number), (left, top, width, height), labels[int(label)], rounded(share), rounded(known), None)
+            Detection(int(number), (left, top, width, height), labels[int(label)], rounded(share), rounded(known), None)
             for number, label, share, known, left, top, width, height in told.things
         )
         prediction = Prediction(
-            step=self._steps, start_us=given.start_us, end_us=given.end_us, label=labels[told.label], index=told.best,
-            probabilities=tuple(told.probabilities), known=told.known, n_events=given.n_events, spikes=spikes,
+            step=self._steps, start_us=given.start_us, end_us=given.end_us, label=labels[told.label],
+            top1=self.labels[told.best], index=told.best, probabilities=tuple(told.probabilities),
+            in_distribution=told.in_distribution, n_events=given.n_events, spikes=spikes,
             synops=outcome.synops, logits=tuple(told.logits), latency_ms=outcome.step_ms, objects=objects,
         )  # fmt: skip
-        return Answer(prediction, labels[told.steady], outcome.layer_spikes, given.reset, self.spikes, self.synops)
+        return Answer(prediction, labels[told.step_label], outcome.layer_spikes, given.reset, self.spikes, self.synops)
