@@ -24,7 +24,7 @@ shipped digit model's, by `python -m benchmarks.corpora calibrate`, also 1,100 o
 that come into view, in each class, at most the error rate is committed to wrongly, if they are like those of the
 calibration. At rates below 1 / (n + 1) nothing is committed to, if the smallest class has n recordings."""
 
-CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us", "window")
+CONTRACT = ("steps", "bin_us", "height", "width", "encoding", "filter_us")
 """Training settings that the model's contract fixes."""
 
 
