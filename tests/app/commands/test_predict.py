@@ -103,7 +103,7 @@ def test_costs_are_those_of_all_steps(model: str, take: str, capsys: Captured) -
     steps = spikesight.load(model).steps(take)
     assert answer["spikes"] == sum(step.spikes for step in steps)
     assert answer["synops"] == sum(step.synops for step in steps)
-    names = "file label best_guess objects known commitment probabilities step spikes synops segments"
+    names = "file label top1 objects in_distribution commitment probabilities step spikes synops segments"
     assert sorted(answer) == sorted(names.split())
 
 
@@ -147,20 +147,20 @@ def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_
 
 
 @pytest.mark.parametrize(
-    ("changes", "window", "words"),
+    ("changes", "task", "words"),
     [
         (
             {"label": "one", "commitment": Commitment("two", ("two",), 0.01, False, 5)},
-            "none",
+            "classification",
             "one (75.0%) after step 4, committed to two, 120 spikes",
         ),
-        ({"label": "unknown"}, "drawing", "unknown (best guess: one) after"),
-        ({"label": "unknown", "n_events": 0}, "drawing", "unknown (no drawing is in view) after"),
-        ({"label": "nothing"}, "none", "nothing after"),
+        ({"label": "unknown"}, "classification", "unknown (best guess: one) after"),
+        ({"label": "unknown", "n_events": 0}, "detection", "unknown (nothing is in view) after"),
+        ({"label": "nothing"}, "classification", "nothing after"),
     ],
 )
-def test_words_for_an_answer(changes: dict, window: str, words: str) -> None:
-    classifier = tiny(replace(EVENT_CONTRACT, window=window))
+def test_words_for_an_answer(changes: dict, task: str, words: str) -> None:
+    classifier = tiny(replace(EVENT_CONTRACT, task=task))
     assert _line(Path("f"), replace(PREDICTION, **changes), classifier).startswith(f"f: {words}")
 
 
