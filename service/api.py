@@ -34,7 +34,6 @@ from spikesight.service.http.metrics import CONTENT_TYPE
 from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
@@ -44,6 +43,7 @@ from spikesight.service.teach import routes as teach
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload import encode
 from spikesight.service.upload.predict import Options, predict, read_body
+from spikesight.service.upload.request import AnswerSpec
 
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 

@@ -15,15 +15,15 @@ from spikesight.encoders.recordings.files import formats
 from spikesight.models.classifier import Classifier
 from spikesight.models.native.memory import keep_membranes
 from spikesight.models.native.threads import threads, use_threads
+from spikesight.service.decoding import sandbox
+from spikesight.service.decoding.processes import CALLS, Processes
 from spikesight.service.http.door import Door
 from spikesight.service.http.errors import Expired, Overloaded
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.http.shares import FairQueue, Quota, share
-from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.processes import CALLS, Processes
-from spikesight.service.scheduler.registry import Model, Registry
+from spikesight.service.served.registry import Model, Registry
 from spikesight.service.settings import Settings
 from spikesight.version import __version__
 

@@ -18,7 +18,7 @@ from spikesight.service.http.bodies import CameraBody
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model, WrongBin
+from spikesight.service.served.registry import Model, WrongBin
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
 from spikesight.service.stream.messages import Hello, Ticket

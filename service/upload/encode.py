@@ -19,15 +19,15 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
 from spikesight.models.steps import Input
+from spikesight.service.decoding.decode import kind_of
 from spikesight.service.http.bodies import SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import AnswerSpec, run_request
-from spikesight.service.upload.decode import kind_of
+from spikesight.service.served.registry import Model
 from spikesight.service.upload.load import inputs_of, load
 from spikesight.service.upload.predict import read_body, step_body
+from spikesight.service.upload.request import AnswerSpec, run_request
 
 CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # steps of an encoded image

@@ -11,11 +11,11 @@ from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.steps import Input
+from spikesight.service.decoding.decode import Kind, decode, decodes_fast, kind_of
+from spikesight.service.decoding.processes import Killed
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.processes import Killed
-from spikesight.service.scheduler.registry import Model
-from spikesight.service.upload.decode import Kind, decode, decodes_fast, kind_of
+from spikesight.service.served.registry import Model
 
 T = TypeVar("T")
 

@@ -10,13 +10,13 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.session import check_objects
 from spikesight.models.steps import Answer, Input, SessionError, rounded
+from spikesight.service.decoding.decode import Kind, kind_of
 from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import Model
-from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_request
-from spikesight.service.upload.decode import Kind, kind_of
+from spikesight.service.served.registry import Model
 from spikesight.service.upload.load import file_of, inputs_of, load
+from spikesight.service.upload.request import LAST_STEP, AnswerSpec, Result, run_request
 
 RAW_TYPES = ("application/octet-stream", "")
 

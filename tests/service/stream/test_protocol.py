@@ -21,7 +21,7 @@ from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.served.registry import Model
 from spikesight.service.settings import Settings
 from spikesight.service.stream.live import Live, Outbox, end_all
 from spikesight.service.stream.messages import (

@@ -18,7 +18,7 @@ from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import Model, UnknownModel, WrongBin
+from spikesight.service.served.registry import Model, UnknownModel, WrongBin
 from spikesight.service.settings import Settings
 from spikesight.service.teach import routes
 from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter

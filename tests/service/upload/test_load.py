@@ -20,11 +20,11 @@ from spikesight.models.novelty import NOTHING
 from spikesight.models.steps import rounded
 from spikesight.service import runtime
 from spikesight.service.api import create_app
+from spikesight.service.decoding import decode as decoding
+from spikesight.service.decoding.decode import decode
+from spikesight.service.decoding.processes import Processes
 from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import FairQueue
-from spikesight.service.scheduler.processes import Processes
-from spikesight.service.upload import decode as decoding
-from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure
 from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events, turns

@@ -13,7 +13,7 @@ from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, Track
 from spikesight.service.http.errors import Expired, ServiceError
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import Model
+from spikesight.service.served.registry import Model
 
 
 @dataclass(frozen=True, kw_only=True)

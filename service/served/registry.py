@@ -18,8 +18,8 @@ from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics, Tick
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.saved import leave_out, servable
 from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.served.saved import leave_out, servable
 from spikesight.service.settings import Settings
 
 
