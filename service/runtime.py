@@ -126,6 +126,3 @@ class Runtime:
             self.held[holder] -= n
             if not self.held[holder]:
                 del self.held[holder]
-
-    def full(self) -> bool:
-        return self.registry.full()

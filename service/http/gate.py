@@ -17,7 +17,7 @@ from starlette.websockets import WebSocket
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spikesight.service.http.door import MAX_HEAD, Connection
-from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import RateLimit, client_key
 from spikesight.service.settings import Settings
 
@@ -33,7 +33,6 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 HEALTH = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # answered without a token, always
-WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
 
 TOO_MANY_STREAMS = {
@@ -137,8 +136,6 @@ class Gate:
             return ServiceError(429, "too many requests: slow down", {"retry-after": "1"})
         if path not in HEALTH and self.runtime.draining:
             return ServiceError(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
-        if path.endswith(WORK_SUFFIXES) and self.runtime.full():  # refuse before the body is read
-            return Overloaded()
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
             return too_large(self.settings)

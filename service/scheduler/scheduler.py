@@ -144,14 +144,9 @@ class Scheduler:
         """Number of requests admitted and not yet answered."""
         return self._queue.admitted
 
-    @property
-    def full(self) -> bool:
-        """Whether the request queue is full."""
-        return self._queue.admitted >= self._queue.max_queue
-
     def check_room(self) -> None:
         """Raise Overloaded if the queue is full; called before a request's body is read."""
-        if self.full:
+        if self._queue.admitted >= self._queue.max_queue:
             raise Overloaded
 
     def admit(self, n: int = 1) -> None:

@@ -228,10 +228,6 @@ class Registry:
             raise UnknownModel
         return model.at(bin_ms)
 
-    def full(self) -> bool:
-        """Return whether every model's request queue is full."""
-        return bool(self._models) and all(model.scheduler.full for model in self._models.values())
-
     def all(self) -> list[Model]:
         """Return all listed models, the default first."""
         return list(self._models.values())

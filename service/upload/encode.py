@@ -26,7 +26,7 @@ from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
 from spikesight.service.served.registry import Model
 from spikesight.service.upload.load import inputs_of, load
-from spikesight.service.upload.predict import read_body, step_body
+from spikesight.service.upload.predict import asked, step_body
 from spikesight.service.upload.request import AnswerSpec, run_request
 
 CODES = ("dvs", *IMAGE_ENCODERS)
@@ -98,9 +98,7 @@ def router(runtime: Runtime) -> APIRouter:
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
-        runtime.registry.get(model).scheduler.check_room()
-        upload = await read_body(request, name)
-        served = runtime.registry.get(model)  # as it is now: the model may have been replaced meanwhile
+        served, upload = await asked(runtime, request, name, model)
         return await encode(runtime, served, upload, encoding, steps, address_of(request), probe)
 
     return routes
@@ -120,7 +118,7 @@ async def encode(
     Raises ServiceError, Overloaded, Expired.
     """
     deadline, classifier = runtime.deadline(), model.classifier
-    with runtime.admitted(model):
+    with runtime.admitted(model, client=client):
         if encoding != "dvs" and kind_of(*upload) == "recording":
             raise ServiceError(400, "a recording is events already: choose dvs")
         work = await load(

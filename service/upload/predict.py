@@ -30,6 +30,15 @@ class Options:
     wanted: AnswerSpec = LAST_STEP
 
 
+async def asked(
+    runtime: Runtime, request: Request, name: str, model: str | None, bin_ms: float | None = None
+) -> tuple[Model, tuple[bytes, str]]:
+    """Return the model of a request, and its sample's bytes and file name. Raises ServiceError, Overloaded at once."""
+    runtime.registry.get(model, bin_ms).scheduler.check_room()
+    upload = await read_body(request, name)
+    return runtime.registry.get(model, bin_ms), upload  # as it is now: it may have been replaced meanwhile
+
+
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
     """Return the sample's bytes and file name: from a form's field `file`, or the raw body and `name`.
 
