@@ -22,12 +22,8 @@ class SettingsError(ValueError):
 
 def setting(default: Any, description: str, flag: str = "", metavar: str = "", **bounds: float) -> Any:
     """Return a field. `flag`: its flag, if that is not the field's name; `metavar`: what the flag's value is called."""
-    return Field(
-        default=default,
-        description=description,
-        json_schema_extra={"flag": flag, "metavar": metavar},
-        **bounds,  # type: ignore[arg-type]
-    )
+    extra = {"flag": flag, "metavar": metavar}
+    return Field(default=default, description=description, json_schema_extra=extra, **bounds)  # type: ignore[arg-type]
 
 
 class Settings(BaseSettings):
@@ -41,32 +37,27 @@ class Settings(BaseSettings):
     host: str = setting("127.0.0.1", "address to listen on")
     port: int = setting(8000, "port to listen on; 0 takes a free one", ge=0, le=65535)
     models: tuple[str, ...] = setting(
-        (), "a shipped name or a folder; the first is the default; without, all shipped models", "model", "NAME|FOLDER"
+        (), "shipped name or folder, the first is the default; without, all shipped models", "model", "NAME|FOLDER"
     )
     token: SecretStr | None = setting(
-        None,
-        "bearer token that every request must carry (better as a variable); without, whoever reaches the port may ask",
+        None, "bearer token that every request must carry; without, whoever reaches the port may ask"
     )
     insecure: bool = setting(False, "allow listening beyond this machine without a token")
-    allowed_hosts: tuple[str, ...] = setting(
-        (), "a further host name that this service answers to", "allow-host", "NAME"
-    )
+    allowed_hosts: tuple[str, ...] = setting((), "further host name this service answers to", "allow-host", "NAME")
     allowed_origins: tuple[str, ...] = setting(
-        (), "a page of another origin that may use the service", "allow-origin", "ORIGIN"
+        (), "page of another origin that may use the service", "allow-origin", "ORIGIN"
     )
     trusted_proxies: tuple[str, ...] = setting(
         (), "address or network of a proxy whose X-Forwarded-For says who asks", "trusted-proxy", "ADDRESS"
     )
-    cameras: tuple[str, ...] = setting((), "an event source that the service opens itself", "camera", "SOURCE")
+    cameras: tuple[str, ...] = setting((), "event source that the service opens itself", "camera", "SOURCE")
     camera_bin_ms: float | None = setting(
-        None, "length of a step of the cameras' streams; without, the model's own", "bin-ms", gt=0, le=1000
+        None, "a step's length of the cameras' streams; without, the model's own", "bin-ms", gt=0, le=1000
     )
-    sinks: tuple[str, ...] = setting(
-        (), "where the cameras' predictions are sent: https://, mqtt://, file:", "to", "SINK"
-    )
+    sinks: tuple[str, ...] = setting((), "where cameras' predictions go: https://, mqtt://, file:", "to", "SINK")
     sinks_every_step: bool = setting(False, "send every step, not only changes of the steady label", "every-step")
     save_to: Path | None = setting(
-        None, "where models taught on the page are saved to, and served from; without, none can be saved", "", "FOLDER"
+        None, "folder that taught models are saved to and served from; without, none can be saved", "", "FOLDER"
     )
 
     max_body: int = setting(16 * MIB, "bytes of one request", ge=1)
@@ -85,9 +76,7 @@ class Settings(BaseSettings):
 
     max_message: ClassVar[int] = 4 * MIB  # bytes of one WebSocket message: a dense frame of 640 x 480 pixels fits
     max_pixels: ClassVar[int] = 2**24  # of one image, read from its head: 50 MB decoded, four times an HD picture
-    max_recording_steps: ClassVar[int] = (
-        3000  # of an upload: 30 s at the usual bin, a minute of work on a small machine
-    )
+    max_recording_steps: ClassVar[int] = 3000  # of an upload: 30 s at the usual bin, a minute of a small machine's work
     max_pending: ClassVar[int] = 64  # steps that wait of one stream: 2 s at 30 ms, older ones interest nobody
     max_unread: ClassVar[int] = 8 * MIB  # bytes of answers left unread by one stream: some seconds with pictures
     max_lessons: ClassVar[int] = 16  # teaching sessions, at most 240 MB with all their examples
