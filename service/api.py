@@ -157,10 +157,7 @@ def health(runtime: Runtime) -> APIRouter:
         return JSONResponse({"ready": good}, 200 if good else 503)
 
     @routes.get(
-        "/metrics",
-        summary="Prometheus metrics",
-        response_class=Response,
-        responses={200: content("text/plain")},
+        "/metrics", summary="Prometheus metrics", response_class=Response, responses={200: content("text/plain")}
     )
     async def metrics() -> Response:
         return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)

@@ -164,12 +164,7 @@ class Scheduler:
     # Jobs and their inputs.
 
     def open(
-        self,
-        receiver: Receiver,
-        *,
-        request: bool,
-        deadline: float = float("inf"),
-        merge_steps: bool = False,
+        self, receiver: Receiver, *, request: bool, deadline: float = float("inf"), merge_steps: bool = False
     ) -> Job:
         """Return a new job that starts from the initial state. `deadline` is on time.monotonic(). Raises Stopped.
 

@@ -67,12 +67,7 @@ class StreamCore:
     """
 
     def __init__(
-        self,
-        model: Model,
-        hello: Hello,
-        max_pending: int,
-        max_pixels: int,
-        clock: Callable[[], float] = time.monotonic,
+        self, model: Model, hello: Hello, max_pending: int, max_pixels: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.model, self.hello, self.max_pending, self.max_pixels = model, hello, max_pending, max_pixels
         self.session = session_of(model.classifier, hello)

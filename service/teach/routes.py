@@ -64,9 +64,7 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
         return session.body()
 
     @routes.delete(
-        "/v1/teach/{identity}",
-        summary="End a session: nothing of it is kept but what was saved",
-        status_code=204,
+        "/v1/teach/{identity}", summary="End a session: nothing of it is kept but what was saved", status_code=204
     )
     async def delete_session(identity: Identity) -> None:
         sessions.end(identity)
@@ -144,9 +142,7 @@ def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
 def add_kept(routes: APIRouter, sessions: TeachingSessions) -> None:
 
     @routes.delete(
-        "/v1/models/{name}",
-        summary="Remove a model that was taught and saved, its folder too",
-        status_code=204,
+        "/v1/models/{name}", summary="Remove a model that was taught and saved, its folder too", status_code=204
     )
     async def delete_model(name: ModelName) -> None:
         await sessions.remove_saved(name)

@@ -56,12 +56,7 @@ async def file_of(request: Request) -> tuple[bytes, str]:
 
 
 async def load(
-    runtime: Runtime,
-    model: Model,
-    upload: tuple[bytes, str],
-    use: Callable[[Sample], T],
-    client: str,
-    deadline: float,
+    runtime: Runtime, model: Model, upload: tuple[bytes, str], use: Callable[[Sample], T], client: str, deadline: float
 ) -> Callable[[], T]:
     """Decode an upload (bytes and name) and apply `use` to the sample. Returns a function that returns the result.
 
