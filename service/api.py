@@ -92,7 +92,7 @@ def create_app(
         responses={"default": {"model": ErrorBody, "description": "a refusal: why, in one sentence"}},
         exception_handlers=errors.HANDLERS,
     )
-    app.state.runtime = runtime
+    app.state.runtime, app.state.sessions = runtime, sessions
     runtime.metrics.registry.register(cameras)
     runtime.metrics.registry.register(deliveries)
 

@@ -76,11 +76,10 @@ async def before(deadline: float, work: Awaitable[T]) -> T:
 
 
 class Broken(ServiceError):
-    """The network raised an unexpected error on this input; `reason` is for the log."""
+    """The network raised an unexpected error on this input."""
 
-    def __init__(self, reason: str = "") -> None:
+    def __init__(self) -> None:
         super().__init__(500, "the model failed on this sample: try another one, or another model")
-        self.reason = reason
 
 
 def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

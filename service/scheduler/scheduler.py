@@ -8,6 +8,7 @@ loop makes it itself, after it has read all sockets that have data. The thread t
 that arrive meanwhile.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step
 from spikesight.service.http.errors import Broken, Overloaded, Stopped
-from spikesight.service.http.logs import logged
+from spikesight.service.http.logs import event, logged
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of, release, scatter
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
@@ -281,9 +282,10 @@ class Scheduler:
             try:
                 self._step(part)
             except Exception as error:
+                event("a step failed", logging.ERROR, reason=type(error).__name__)
                 with self._changed:
                     for work in part:
-                        self._queue.fail(work.job, Broken(type(error).__name__))
+                        self._queue.fail(work.job, Broken())
                     self._notify_if_retiring()
 
     def _step(self, batch: list[Work]) -> None:
