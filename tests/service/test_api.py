@@ -12,8 +12,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
+from spikesight.service.decoding.decode import decode_image
 from spikesight.service.stream.messages import Frame
-from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, ann, promising, tiny

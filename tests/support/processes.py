@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from spikesight.service.scheduler.processes import DecoderProcesses
+from spikesight.service.decoding.processes import DecoderProcesses
 from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")

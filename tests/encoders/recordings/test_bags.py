@@ -16,8 +16,8 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings import bags, hdf5
 from spikesight.encoders.recordings.files import RecordingReader, digest, packets, read_recording, write_recording
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.service.decoding.decode import decode
 from spikesight.service.http.errors import ServiceError
-from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import Of, bag
 from tests.support.inputs.formats import written
 from tests.support.inputs.samples import DAVIS, at, random_events, some_events

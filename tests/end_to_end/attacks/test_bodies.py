@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from spikesight.service.upload.decode import decode_image
+from spikesight.service.decoding.decode import decode_image
 from tests.support.inputs.samples import picture
 from tests.support.serving.hostile import BOMBS, FORMS
 from tests.support.serving.http import LEAK, TOKEN, alive, body_of, get, post, status_of, talk

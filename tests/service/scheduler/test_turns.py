@@ -20,9 +20,9 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue
-from spikesight.service.scheduler.registry import Registry
-from spikesight.service.scheduler.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_request
+from spikesight.service.served.registry import Registry
 from spikesight.service.settings import Settings
+from spikesight.service.upload.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_request
 from tests.support.models import kept, tiny
 from tests.support.serving.scheduling import Listener, inputs, serving
 from tests.support.waiting import PATIENCE_S

@@ -21,7 +21,7 @@ from spikesight.service.http.errors import Broken, Stopped
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import ServedModel
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.settings import Settings
 from spikesight.service.stream.live import Live, Outbox, end_all
 from spikesight.service.stream.messages import (
@@ -278,7 +278,7 @@ async def live(client: Client, **changes: Any) -> AsyncIterator[Live]:
         await runtime.stop()
 
 
-@pytest.mark.parametrize(("error", "code"), [(Stopped(), 1012), (Broken("x"), 1011), (ValueError(), 1011)])
+@pytest.mark.parametrize(("error", "code"), [(Stopped(), 1012), (Broken(), 1011), (ValueError(), 1011)])
 async def test_a_job_that_failed_ends_the_stream_after_what_is_queued(error: Exception, code: int) -> None:
     client = Client(stays=True)
     async with live(client) as stream:

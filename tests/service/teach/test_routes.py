@@ -102,7 +102,7 @@ def test_the_archive_is_an_ordinary_model(session: RemoteTeaching, record: Recor
     assert refused(session.download, "../lines")[0] == 400
 
 
-UNFIT = ("", "x" * 65, "teaching-" + "0" * 24, *["a/b", "..", "model", "con", "NUL.txt", "a."])
+UNFIT = ("", "x" * 65, "teaching-" + "0" * 24, "a.steps; index", "a/b", "..", ".a", "model", "con", "NUL.txt", "a.")
 
 
 @pytest.mark.attack("teaching", "saving as `..`, `CON`, `a.`, another session's id", "400")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,7 +19,7 @@ from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import ServedModel, UnknownModel, WrongBin
+from spikesight.service.served.registry import ServedModel, UnknownModel, WrongBin
 from spikesight.service.settings import Settings
 from spikesight.service.teach import routes
 from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
@@ -214,6 +215,23 @@ async def test_who_only_predicts_uses_a_session() -> None:
         await two_steps(stepped)
         sessions.expire()
         assert list(sessions._open) == [stepped.id]
+
+
+async def test_a_session_that_is_followed_is_not_forgotten() -> None:
+    async with teaching(teaching_idle_s=60) as (_, sessions):
+        followed = await sessions.begin("a", None)
+        followed.followers.add(lambda _: None)
+        followed.used -= 1e6
+        assert sessions.get(followed.id) is followed
+
+
+async def test_a_session_that_fails_to_begin_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with teaching(max_teaching_per_client=1) as (_, sessions):
+        monkeypatch.setattr(TeachingSession, "__init__", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            await sessions.begin("a", None)
+        monkeypatch.undo()
+        await sessions.begin("a", None)
 
 
 @pytest.mark.attack("teaching", "one session at every bin", "400: it runs at its own")

@@ -20,11 +20,11 @@ from spikesight.models.novelty import NOTHING
 from spikesight.models.steps import rounded
 from spikesight.service import runtime
 from spikesight.service.api import create_app
+from spikesight.service.decoding import decode as decoding
+from spikesight.service.decoding.decode import decode
+from spikesight.service.decoding.processes import DecoderProcesses
 from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import FairQueue
-from spikesight.service.scheduler.processes import DecoderProcesses
-from spikesight.service.upload import decode as decoding
-from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure
 from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events, turns
@@ -143,7 +143,7 @@ def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: 
 def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording(tmp_path, "aedat4").read_bytes()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    monkeypatch.setattr(runtime, "Processes", DecoderProcesses)  # not those that began with another folder
+    monkeypatch.setattr(runtime, "DecoderProcesses", DecoderProcesses)  # not those that began with another folder
     with TestClient(create_app(settings(), (tiny(),))) as client:
         for name in ("a.aedat4", "a.bin"):
             answer = client.post("/v1/predict", files={"file": (name, data)})

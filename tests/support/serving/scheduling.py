@@ -17,8 +17,8 @@ from spikesight.models.steps import Input, Outcome, Step
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.queue import Job
-from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.settings import Settings
 from tests.support.models import tiny
 from tests.support.waiting import PATIENCE_S

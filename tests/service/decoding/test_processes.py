@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import EVENTS
+from spikesight.service.decoding import processes as module
+from spikesight.service.decoding import sandbox
+from spikesight.service.decoding.processes import CALLS, MEMORY, Killed, memory_limit, unpickle
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
-from spikesight.service.scheduler import processes as module
-from spikesight.service.scheduler import sandbox
-from spikesight.service.scheduler.processes import CALLS, MEMORY, Killed, memory_limit, unpickle
 from tests.support.processes import calling, in_fresh_process
 from tests.support.serving import calls
 from tests.support.serving.calls import doubled, endless, failing
@@ -198,7 +198,7 @@ async def test_no_process_outlives_the_service() -> None:
 
 SCRIPT = """
 import asyncio, math, time
-from spikesight.service.scheduler.processes import DecoderProcesses
+from spikesight.service.decoding.processes import DecoderProcesses
 async def main():
     processes = DecoderProcesses()
     processes.start()
@@ -384,5 +384,5 @@ async def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
 
 
 def test_the_fork_servers_module_leaves_another_process_as_it_is() -> None:
-    run = "import gc, signal, spikesight.service.upload.warm; print(gc.get_freeze_count(), signal.getsignal(15) == 1)"
+    run = "import gc, signal, spikesight.service.decoding.warm; print(gc.get_freeze_count(), signal.getsignal(15) == 1)"
     assert in_fresh_process(run) == "0 False"

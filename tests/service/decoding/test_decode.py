@@ -16,9 +16,8 @@ from hypothesis import strategies as st
 from spikesight.encoders.recordings import files
 from spikesight.encoders.recordings.files import FORMATS
 from spikesight.encoders.recordings.hdf5 import rows_of
-from spikesight.service.http.errors import ServiceError
-from spikesight.service.upload import decode as module
-from spikesight.service.upload.decode import (
+from spikesight.service.decoding import decode as module
+from spikesight.service.decoding.decode import (
     CHEAP_BYTES,
     CHEAP_PIXELS,
     CHEAP_SCANS,
@@ -32,6 +31,7 @@ from spikesight.service.upload.decode import (
     kind_of,
     size_of,
 )
+from spikesight.service.http.errors import ServiceError
 from tests.support.inputs.samples import picture
 from tests.support.serving.hostile import png, with_scans
 from tests.support.serving.http import refused
