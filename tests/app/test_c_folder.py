@@ -205,9 +205,7 @@ def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None
         assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_is_not_exported_is_said_and_nothing_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_not_exported_is_said_and_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawing = replace(CONTRACT, window="drawing", sensor_width=128, sensor_height=128)
     broken = lively(CONFIG)
     nn.init.constant_(broken.readout.bias, float("nan"))

@@ -159,9 +159,7 @@ if __name__ == "__main__":
 """
 
 
-def test_the_page_on_python_training_and_a_service_work_beside_packages_of_these_names(
-    theirs: Path, place: Path
-) -> None:
+def test_python_training_and_a_service_work_beside_packages_of_these_names(theirs: Path, place: Path) -> None:
     write_nmnist(theirs)
     found = [block.text for block in blocks(ROOT / "docs" / "python.md") if block.language == "python"]
     page = "\n".join(text for text in found if not NEEDS.match(text))

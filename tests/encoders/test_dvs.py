@@ -59,9 +59,7 @@ SHOWING = DvsEncoder(SENSOR, (7, 13), bin_us=1000, steps=5)
     cuts=st.lists(st.integers(0, 400), max_size=12),
     back_us=st.sampled_from([0, 2_000, 9_000]),
 )
-def test_a_bin_may_show_what_came_in_the_bins_before_it_however_events_are_cut(
-    seed: int, cuts: list[int], back_us: int
-) -> None:
+def test_a_bin_may_show_the_bins_before_it_however_events_are_cut(seed: int, cuts: list[int], back_us: int) -> None:
     events = random_events(400, 30_000, seed)
     events["t"][300:] += 50_000  # a gap, after which nothing older is shown
     events["t"][100:200] -= back_us  # late, or a clock that begins anew

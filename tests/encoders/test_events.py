@@ -134,9 +134,7 @@ def test_what_is_off_the_sensor_is_no_step_back() -> None:
         ([], 8, 7, []),
     ],
 )
-def test_a_step_back_of_more_than_half_the_clock_is_a_wrap(
-    fresh: list[int], bits: int, high: int, times: list[int]
-) -> None:
+def test_a_step_back_by_over_half_the_clock_is_a_wrap(fresh: list[int], bits: int, high: int, times: list[int]) -> None:
     assert module.unwrap(np.array(fresh, np.int64), bits, high).tolist() == times
 
 

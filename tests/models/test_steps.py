@@ -97,9 +97,7 @@ def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
         ((0.56, 0.44), 1.0, 0, np.log(0.56 / 0.44) / 12),
     ],
 )
-def test_evidence_is_the_log_odds_spread_over_a_read_out(
-    probabilities: tuple[float, float], known: float, which: int, gained: float
-) -> None:
+def test_evidence_is_log_odds(probabilities: tuple[float, float], known: float, which: int, gained: float) -> None:
     steady = StableLabel(12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
     expected = np.zeros(4)
     expected[which] = gained

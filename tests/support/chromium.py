@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from spikesight.encoders.events import NMNIST_SENSOR
 from spikesight.encoders.sources.samples import events_of
@@ -166,6 +168,8 @@ class Visit:
 
 
 Visitor = Callable[..., Visit]
+Check = Callable[[Visit], None]
+Show = Callable[[list[NDArray[np.uint8]]], object]
 
 
 def has_models(seen: Visit) -> Visit:

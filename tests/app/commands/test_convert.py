@@ -25,6 +25,8 @@ from spikesight.training.data.images import Images, Pictures
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively
 
+Captured = pytest.CaptureFixture[str]
+
 
 @pytest.fixture
 def weights(tmp_path: Path) -> Path:
@@ -86,9 +88,7 @@ def arguments(tmp_path: Path, *words: str) -> argparse.Namespace:
 
 
 @pytest.mark.parametrize("data", ["cifar10", "cifar100"])
-def test_a_models_own_set_is_split_as_its_training_did(
-    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_own_set_is_split_as_in_training(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, own = named_set(3), named_set(3)
     monkeypatch.setattr(convert, "pictures_of", lambda *_: own)
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
@@ -103,9 +103,7 @@ def test_a_models_own_set_is_split_as_its_training_did(
         read_pictures(arguments(tmp_path), replace(source, card=None))
 
 
-def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_named_set_calibrates_and_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     found = named_set(1)
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
     torch.manual_seed(0)
@@ -157,9 +155,7 @@ def branching():
 """
 
 
-def test_any_module_of_ones_own(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_own_modules(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     (tmp_path / "own_nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -194,9 +190,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("words", "bin_us"), [("", 10_000), ("--bin-ms 5", 5_000)])
-def test_flags_reach_the_export(
-    words: str, bin_us: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_of_export(words: str, bin_us: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
     def export(network: Any, card: Any, out: Path) -> str:

@@ -17,10 +17,10 @@ from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.shipped import find
 from tests.support.models import kept
 
+Captured = pytest.CaptureFixture[str]
 
-def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+
+def test_every_check_says_something_and_the_last_counts(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     code = main(["doctor"])
     *lines, last = capsys.readouterr().out.splitlines()
     broken = sum(line.startswith("FIX") for line in lines)
@@ -48,9 +48,7 @@ def test_a_library_of_cameras_that_does_not_load_is_told(monkeypatch: pytest.Mon
     assert any(one.state == "note" and "needs neuromorphic_drivers" in one.text for one in doctor.check_machine())
 
 
-def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_shipped_model_one_without_engine_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spikesight.models.shipped.SHIPPED", tmp_path)
     assert [f.state for f in doctor.check_models()] == ["FIX"]
     kept(tmp_path / "good")
@@ -64,7 +62,7 @@ def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
     assert next(doctor.check_models()).text.endswith("runs on PyTorch (no compiler)")
 
 
-def test_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_programs_read(capsys: Captured) -> None:
     assert main(["models", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     networks = {row["name"]: row for row in found["networks"]}
@@ -84,9 +82,7 @@ def test_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "found", [[], [Plugged("prophesee:7", "EVK4", "neuromorphic-drivers"), Plugged("webcam:0", "Lid", "webcam")]]
 )
-def test_what_is_plugged_in_and_what_could_not_be_asked(
-    found: list[Plugged], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_plugged_in(found: list[Plugged], monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.setattr(cameras, "plugged_in", lambda: (found, ["a driver is missing"]))
     assert main(["cameras"]) == (0 if found else 1)
     *lines, note = capsys.readouterr().out.splitlines()

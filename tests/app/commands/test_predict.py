@@ -56,9 +56,7 @@ def test_one_line_a_file_and_every_step_on_request(model: str, take: str, pictur
     assert len(capsys.readouterr().out.splitlines()) >= 10
 
 
-def test_nothing_more_is_read_once_nobody_reads_the_answers(
-    model: str, picture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_is_read_once_nobody_reads_answers(model: str, picture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
@@ -213,9 +211,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_another_camera_is_told_of_and_ones_own_is_not(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_cameras_told(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     (tmp_path / "takes").mkdir()
     write_takes(tmp_path / "takes", ["one-1.npz", "two-1.npz"], 0.6)
     classifier = tiny()

@@ -80,9 +80,7 @@ def test_every_flag_reaches_its_setting(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(("words", "threads"), [([], "1"), (["--threads", "3"], "3")])
-def test_libraries_are_told_before_they_are_imported(
-    words: list[str], threads: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_libraries_are_told_before_import(words: list[str], threads: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "environ", environment := {})
     monkeypatch.setattr(serve, "serve_on", lambda sock, *_: sock.getsockname()[0] == "127.0.0.1")
     assert serve.run(given("--port", "0", *words))

@@ -24,6 +24,7 @@ from tests.support.processes import ROOT
 from tests.support.serving.servers import free_port
 from tests.support.waiting import until
 
+Captured = pytest.CaptureFixture[str]
 SENSOR = SensorSize(40, 30)
 TIMES = [5, 100_005, 499_999 + 5, 500_000 + 5, 1_500_004, 1_500_005]
 
@@ -37,7 +38,7 @@ def recording(tmp_path: Path) -> tuple[Path, Events]:
     return path, events
 
 
-def test_info(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+def test_info(recording: tuple[Path, Events], capsys: Captured) -> None:
     path, _ = recording
     assert main(["info", str(path)]) == 0
     text = capsys.readouterr().out
@@ -145,9 +146,7 @@ def signals() -> Iterator[None]:
 
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("stopped", [False, True])
-def test_what_was_lost_and_why_it_ended_are_said(
-    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_losses_are_told(stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     source, target = Unplugged(at(100, 5_100), None, at(20_100, 20_100, 20_100), stopped=stopped), tmp_path / "a.npz"
     monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
     assert main(["record", "prophesee", str(target)]) == 0
@@ -163,9 +162,7 @@ def test_what_was_lost_and_why_it_ended_are_said(
     assert out == f"{target}: 5 events, npz\n"
 
 
-def test_what_a_format_cannot_hold_costs_nothing_of_what_came_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_came_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     source, target = Unplugged(at(100, 200), at(300), at(1 << 45)), tmp_path / "a.raw"
     monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
     assert main(["record", "prophesee", str(target)]) == 2

@@ -82,9 +82,7 @@ def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("dummy_display")
-def test_a_window_shows_pictures_until_the_source_ends(
-    model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_window_shows_pictures_to_the_sources_end(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pressed = iter([["reset"]])
     shown, show = [], Window.show
     monkeypatch.setattr(Window, "actions", lambda _: next(pressed, []))

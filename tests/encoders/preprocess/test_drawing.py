@@ -15,9 +15,7 @@ def page(tone: int = 200) -> Any:
     return np.full(SHAPE, tone, np.uint8)
 
 
-def hook(
-    image: np.ndarray, ink: int = 30, left: int = 60, top: int = 40, length: int = 40, width: int = 5
-) -> np.ndarray:
+def hook(image: Any, ink: int = 30, left: int = 60, top: int = 40, length: int = 40, width: int = 5) -> np.ndarray:
     """Strokes whose box begins at (left, top)."""
     half = width // 2
     corners = [[left + half, top + half], [left + length - half - 1, top + half], [left + length // 2, top + length]]

@@ -328,9 +328,7 @@ ELSEWHERE: dict[str, Callable[[h5py.File, Path], object]] = {
     "400; no byte of another file is read, whoever opens the recording",
 )
 @pytest.mark.parametrize("make", ELSEWHERE.values(), ids=ELSEWHERE)
-def test_what_lies_in_other_files_is_not_read(
-    make: Callable[[h5py.File, Path], object], private: Path, tmp_path: Path
-) -> None:
+def test_other_files_are_not_read(make: Callable[[h5py.File, Path], object], private: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         make(file, private)
         file.attrs.update({"width": 34, "height": 34})
@@ -354,9 +352,7 @@ def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize(("free", "said"), [(True, "damaged"), (False, "more memory than there is")])
-def test_no_room_to_unpack_in_is_told_from_damage(
-    free: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_room_is_told_from_damage(free: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDF5 itself says of both that a filter failed."""
     write_recording(tmp_path / "a.h5", FEW, SensorSize(34, 34))
 

@@ -93,9 +93,7 @@ ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
         ),
     ],
 )
-def test_what_words_mean(
-    decoder: Callable[[], format.Decode], words: NDArray[np.generic], events: list[tuple[int, int, int, bool]]
-) -> None:
+def test_what_words_mean(decoder: Callable[[], format.Decode], words: NDArray[np.generic], events: list) -> None:
     for room in (40, 100):
         assert decoded(decoder(), words.view(np.uint8), room).tolist() == events
 
@@ -220,9 +218,7 @@ def test_aedat2_without_a_camera_name_goes_by_the_addresses(size: SensorSize, tm
 
 @pytest.mark.parametrize("size", [DVS, DAVIS346])
 @pytest.mark.parametrize("other", ["DAVIS240C", "Davis346blue", "DVXplorer_Lite"])
-def test_preferences_in_a_header_may_be_long_and_name_other_cameras(
-    size: SensorSize, other: str, tmp_path: Path
-) -> None:
+def test_preferences_may_be_long_and_name_other_cameras(size: SensorSize, other: str, tmp_path: Path) -> None:
     """As jAER writes them, behind the line of the camera and before the end."""
     events, path = random_events(500, size), tmp_path / "a.aedat"
     more = f'#  <node name="{other}"/>\r\n#  <entry key="AEChip.{other}" value="true"/>\r\n' * 3000

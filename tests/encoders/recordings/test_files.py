@@ -161,9 +161,7 @@ def test_what_is_no_file_and_a_missing_extra(tmp_path: Path, monkeypatch: pytest
         ("bin", [(34, 5), (0, 0)], (35, 6)),
     ],
 )
-def test_a_file_that_names_no_sensor_has_the_smallest_that_holds_all(
-    suffix: str, places: list[tuple[int, int]], size: tuple[int, int] | None, tmp_path: Path
-) -> None:
+def test_a_file_without_a_sensor(suffix: str, places: list, size: tuple[int, int] | None, tmp_path: Path) -> None:
     path = tmp_path / f"a.{suffix}"
     if suffix == "csv":
         path.write_text("t,x,y,p\n" + "".join(f"{n},{x},{y},1\n" for n, (x, y) in enumerate(places)))
@@ -190,9 +188,7 @@ def test_what_cannot_be_written_says_why(name: str, words: str, tmp_path: Path) 
     assert not list(tmp_path.iterdir())
 
 
-def test_a_sample_is_named_like_a_file_unless_a_file_has_its_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_sample_is_named_like_a_file_unless_one_has_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     recording = read_recording("digit-3")
     assert (recording.size, recording.warnings) == (SensorSize(34, 34), ())
@@ -239,9 +235,7 @@ def test_a_long_silence_is_kept(gap: int, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("name", "bits"), [("evt3", 24), ("npz", 64)])
 @pytest.mark.parametrize("first", [1_589_163_147_368_868, (1 << 24) - 200_000])
-def test_a_first_time_that_does_not_fit_is_told_and_wraps_are_counted(
-    name: str, bits: int, first: int, tmp_path: Path
-) -> None:
+def test_first_times_that_do_not_fit_are_told_with_wraps(name: str, bits: int, first: int, tmp_path: Path) -> None:
     said: list[str] = []
     events = random_events(100, DAVIS, first_us=first)
     write_recording(tmp_path / "a", events, DAVIS, name, warn=said.append)

@@ -240,9 +240,7 @@ def test_time_that_steps_back_or_leaps_gives_the_bins_of_the_service(seen: Visit
 
 @pytest.mark.skipif(not c_compiler(), reason="not here: a C compiler")
 @pytest.mark.parametrize("sensor", [SensorSize(26, 34), SensorSize(67, 101)], ids=["filtered", "a larger camera"])
-def test_a_recording_is_answered_alike_by_python_c_and_the_page(
-    sensor: SensorSize, visit: Visitor, tmp_path: Path
-) -> None:
+def test_python_c_and_the_page_answer_a_recording_alike(sensor: SensorSize, visit: Visitor, tmp_path: Path) -> None:
     """An edge in noise, late events, gaps, a clock that begins anew; some is unknown, and some nothing."""
     if build().isa in ("none", "portable"):
         pytest.skip("multiply-adds are rounded twice here, in the page once")

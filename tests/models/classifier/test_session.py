@@ -111,9 +111,7 @@ def test_before_a_camera_a_network_that_finds_nothing_sees_all_of_it_as_one_thin
 
 
 @pytest.mark.parametrize(("size", "grid"), [((320, 240), (192, 144)), ((40, 30), (120, 90)), ((64, 64), (64, 64))])
-def test_frames_of_any_size_are_a_view_and_boxes_are_in_their_pixels(
-    size: tuple[int, int], grid: tuple[int, int]
-) -> None:
+def test_frames_of_any_size_are_a_view_with_boxes_in_their_pixels(size: tuple[int, int], grid: tuple[int, int]) -> None:
     width, height = size
     session = Session(finding())
     still = np.zeros((height, width, 3), np.uint8)

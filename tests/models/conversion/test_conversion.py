@@ -72,9 +72,7 @@ def test_one_step_and_rows_of_features_will_do() -> None:
 
 @pytest.mark.parametrize("largest", [0.01, 50.0])
 @pytest.mark.parametrize("share", [0.5, 2.0])
-def test_a_graph_that_is_not_its_ann_is_refused(
-    largest: float, share: float, one_layer: nn.Module, small_images: Tensor
-) -> None:
+def test_another_graph_is_refused(largest: float, share: float, one_layer: nn.Module, small_images: Tensor) -> None:
     """Farther from it than a share of its largest logit, or of one."""
     ann = copy.deepcopy(one_layer)
     with torch.no_grad():
@@ -280,9 +278,7 @@ STEPS = 11
 
 
 @pytest.mark.parametrize("chunk", [1, 4, None])
-def test_a_curve_counts_what_is_right_at_every_step(
-    chunk: int | None, one_layer: nn.Module, small_images: Tensor
-) -> None:
+def test_a_curve_counts_right_answers_by_step(chunk: int | None, one_layer: nn.Module, small_images: Tensor) -> None:
     network = convert(one_layer, [small_images], "rueckauer", steps=8)
     labels = torch.arange(len(small_images)) % 3
     answers = torch.cat([torch.cat(list(chunks(network, part, STEPS, chunk)), 0) for part in small_images.split(9)], 1)
@@ -294,9 +290,7 @@ def test_a_curve_counts_what_is_right_at_every_step(
 
 @pytest.mark.parametrize("chunk", [None, 1, 5])
 @pytest.mark.parametrize("name", ["ours", "bounded"])
-def test_an_answer_is_the_mean_of_the_steps_that_count(
-    name: str, chunk: int | None, resnet: nn.Module, images: Tensor
-) -> None:
+def test_an_answer_is_a_mean_of_counted_steps(name: str, chunk: int | None, resnet: nn.Module, images: Tensor) -> None:
     """By the engine where it takes the network."""
     network = convert(resnet, [images], name, steps=8)
     logits = network(images[None], None, 12)[0].double()

@@ -104,9 +104,7 @@ def test_a_pool_that_nir_has_not_is_refused(pool: nn.Module) -> None:
 
 @pytest.mark.parametrize("make", [lambda: CifarResNet(1), Functional, Doubled], ids=["padded", "functions", "doubled"])
 @pytest.mark.parametrize("method", ["rueckauer", "ours", "hard-reset"])
-def test_converted_graphs_behave_as_their_networks(
-    make: Callable[[], nn.Module], method: str, images: Tensor, tmp_path: Path
-) -> None:
+def test_graphs_behave_as_networks(make: Callable[[], nn.Module], method: str, images: Tensor, tmp_path: Path) -> None:
     images = images[:, :, :8, :8].contiguous()
     network = convert(warmed(make(), images), [images], method)
     if any(node.op == "max_pool" for node in network.config.nodes):

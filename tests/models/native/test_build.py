@@ -72,9 +72,7 @@ def test_a_library_that_does_not_load_is_compiled_anew(tmp_path: Path, monkeypat
         ("kill -9 $$", "ended by signal 9"),
     ],
 )
-def test_a_compiler_that_fails_is_quoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, words: str
-) -> None:
+def test_a_failing_compiler_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, words: str) -> None:
     compiler = program(tmp_path / "bad++", f'[ "$1" = --version ] && exit 0\n{does}')
     nothing = found(monkeypatch, tmp_path, CXX=str(compiler))
     assert nothing.library is None
@@ -127,9 +125,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return targets_made
 
 
-def test_what_is_compiled_is_kept_by_what_it_depends_on(
-    tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_are_kept_by_their_inputs(tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path))
     compiler, isa = (str(tmp_path / "g++"),), targets.supported_isas()[-1]
     first = build.compile_kernels(isa, compiler)
@@ -142,9 +138,7 @@ def test_what_is_compiled_is_kept_by_what_it_depends_on(
     assert (tmp_path / "native").stat().st_mode & 0o077 == 0
 
 
-def test_where_nothing_can_be_kept_all_processes_share_one_temporary_library(
-    tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_cache_all_share_a_library(tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path / "file" / "no folder"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))

@@ -37,9 +37,7 @@ def queue_of(max_batch: int = 4) -> Queue:
     return Queue(quantum=4, max_batch=max_batch, max_queue=9)
 
 
-def job(
-    queue: Queue, n: int, *resets: int, request: bool = False, several: bool = False, deadline: float = 1e18
-) -> Job:
+def job(queue: Queue, n: int, *resets: int, request: bool = False, several: bool = False, deadline: float = 1e9) -> Job:
     made = queue.open(Listener(), request, deadline, several)
     for one in given(n, *resets):
         queue.push(made, [one])

@@ -242,9 +242,7 @@ def scripted(number: int) -> dict[str, Any]:
 class Client:
     """Sends its messages and leaves, unless it stays; may never read. `log` is what happens, in order."""
 
-    def __init__(
-        self, *messages: dict[str, Any], stays: bool = False, reads: bool = True, forever: bool = False
-    ) -> None:
+    def __init__(self, *messages: dict, stays: bool = False, reads: bool = True, forever: bool = False) -> None:
         self.messages, self.stays, self.reads, self.forever = list(messages), stays, reads, forever
         self.log: list[Any] = []
 

@@ -46,9 +46,7 @@ from tests.support.waiting import PATIENCE_S
 
 
 @pytest.mark.attack("teaching", "ids that are guessed", "24 random hex digits, listed nowhere")
-def test_a_session_learns_from_files_and_serves_what_it_learnt(
-    client: Client, session: RemoteTeaching, record: Record
-) -> None:
+def test_a_session_serves_what_it_learnt_from_files(client: Client, session: RemoteTeaching, record: Record) -> None:
     begun = session.state()
     assert (begun.features, begun.ready, begun.classes) == ("tiny", False, [])
     assert client.predict(record("lying", 9), model=session.id).label == "untaught"

@@ -60,9 +60,7 @@ def test_every_format_is_told_by_its_content(client: TestClient, tmp_path: Path,
 
 @pytest.mark.parametrize("times", ["<f4", "<f8", ">i8", "<u4", "<i2"])
 @pytest.mark.parametrize("kind", ["npy", "csv", "hdf5", "blosc"])
-def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
-    client: TestClient, tmp_path: Path, kind: str, times: str
-) -> None:
+def test_what_reads_recordings_is_there_beforehand(client: TestClient, tmp_path: Path, kind: str, times: str) -> None:
     """Loops for other kinds of numbers, filters of HDF5: nothing is imported, compiled to disk or looked up later."""
     events = some_events(size=(24, 32), span_us=30_000)
     columns = {key: events[key].astype(times if key == "t" else "<u2") for key in "txyp"}
@@ -104,16 +102,16 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
         assert client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"}).status_code == 504
 
 
-@pytest.mark.parametrize(("error", "sentence"), [(Stopped, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
-def test_calls_that_end_through_no_fault_of_the_file_are_503(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: type[Exception], sentence: str
+@pytest.mark.parametrize("error", [Stopped(), OutOfMemory()])
+def test_calls_that_end_by_no_fault_are_503(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
 ) -> None:
     async def run(*_: object, **__: object) -> None:
         raise error
 
     monkeypatch.setattr(Processes, "run", run)
     answer = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
-    assert (answer.status_code, answer.json()) == (503, {"error": sentence})
+    assert (answer.status_code, answer.json()) == (503, {"error": str(error)})
 
 
 @pytest.mark.attack("recordings", "a small recording that claims 10^9 events", "413 by its header")
@@ -283,9 +281,7 @@ def test_a_recording_has_one_answer_here_and_in_python(
 
 
 @pytest.mark.parametrize("size", [(34, 34), (346, 260)])
-def test_of_a_recording_of_which_no_event_is_left_nothing_is_said_at_once(
-    digit_client: TestClient, tmp_path: Path, size: tuple[int, int]
-) -> None:
+def test_a_recording_of_no_events_is_nothing(digit_client: TestClient, tmp_path: Path, size: tuple[int, int]) -> None:
     write_recording(tmp_path / "one.npz", make_events([5], [0], [0], [1]), size)
     files = {"file": ("one.npz", (tmp_path / "one.npz").read_bytes())}
     assert digit_client.post("/v1/predict", files=files).json()["label"] == NOTHING

@@ -84,9 +84,7 @@ def test_cifar_as_it_was_published_and_as_pictures(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("content", [b"cos\nsystem\n(S'touch pwned'\ntR.", None])
-def test_a_damaged_download_is_refused_and_a_pickle_that_runs_code_not_opened(
-    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_download_is_refused(content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_3"

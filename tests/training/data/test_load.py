@@ -98,9 +98,7 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
     assert not np.array_equal(whole.test.frames, data.test.frames)
 
 
-def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_moments_of_images_are_a_channels_over_an_even_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_idx(tmp_path / "fashion-mnist")
     config = TrainConfig(data="fashionmnist", root=str(tmp_path))
     data = load_data(config)

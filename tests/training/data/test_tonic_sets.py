@@ -112,9 +112,7 @@ def test_what_does_not_classify_recordings_of_cameras_is_refused(tmp_path: Path)
         ("tonic:DVSLip", r"DVSLip \(train\) .*fetch https://drive\.google"),
     ],
 )
-def test_a_set_that_is_not_there_and_cannot_be_fetched_says_what_to_fetch(
-    data: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_absent_sets_say_their_source(data: str, says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     refusal(lambda: list_data(TrainConfig(data=data, root=str(tmp_path))), says, DataError)
     assert not capsys.readouterr().out, "standard output is the command's own"
 
@@ -297,9 +295,7 @@ def labelled(dataset: Any, label: Callable[[int], Any]) -> Any:
         (["0 - zero", "1 - one"], int, ("0", "1")),
     ],
 )
-def test_labels_are_numbers_or_names(
-    classes: Any, label: Callable[[int], Any], labels: tuple[str, ...], tmp_path: Path
-) -> None:
+def test_kinds_of_labels(classes: Any, label: Callable[[int], Any], labels: tuple[str, ...], tmp_path: Path) -> None:
     given = Blobs(8)
     given.classes = classes
     data = Data.of(labelled(given, label), **settings(tmp_path))

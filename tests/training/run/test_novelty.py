@@ -113,9 +113,7 @@ def test_what_is_shown_at_shorter_bins_is_what_a_stream_shows(finished: tuple[Da
         np.testing.assert_array_equal(made[: len(inputs), n].numpy(), np.stack([given.x for given in inputs]))
 
 
-def test_the_command_gives_an_old_model_what_its_training_would(
-    finished: tuple[Data, Path], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_command_calibrates_an_old_model(finished: tuple[Data, Path], capsys: pytest.CaptureFixture[str]) -> None:
     data, model = finished
     network, card = load(model)
     old, root = model.parent / "old", data.config.root
@@ -231,9 +229,7 @@ def test_things_before_two_sensors_are_in_two_streams() -> None:
 
 
 @pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])
-def test_bins_are_the_trained_one_and_shorter_ones_of_its_range(
-    shortest: int, bins: list[int], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_bins_are_the_trained_and_shorter(shortest: int, bins: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
     def read(classifier: Any, stream: Stream) -> tuple[list[float], list[float]]:
         return [float(classifier.contract.bin_us + row) for row in stream.rows], [0.5] * 3000
 
@@ -414,9 +410,8 @@ def test_minutes_bound_a_run_and_its_plan_changes_nothing(begun: Data, tmp_path:
 
 
 @pytest.mark.parametrize("head", [False, True])
-def test_ctrl_c_leaves_a_model_that_can_be_served_and_the_run_goes_on_as_if_never_stopped(
-    head: bool, data: Data, begun: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_stop_and_resume(head: bool, data: Data, begun: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C leaves a model that can be served, and the run goes on as if it was never stopped."""
     config = replace((begun if head else data).config, epochs=2, epoch_steps=2)
     step, folder = Run.train_batch, tmp_path / "stopped"
 
@@ -454,9 +449,7 @@ def test_a_run_is_as_long_as_could_be_told_from_its_beginning(begun: Data, data:
     assert reason(replace(begun, **one_each)) is not None, "one recording a class has validation windows"
 
 
-def test_a_head_alone_says_whose_network_it_reads(
-    data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_head_alone_says_what_it_reads(data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     config = replace(data.config, init_from="things", network="event-medium", epochs=0)
     metrics = fit(config, tmp_path / "run")
     said, card = capsys.readouterr().out, (tmp_path / "run" / "model" / "README.md").read_text()

@@ -119,9 +119,7 @@ def test_a_write_that_stops_half_way_keeps_the_old_state(tmp_path: Path, monkeyp
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "sgd"])
-def test_broken_off_in_mid_epoch_and_resumed_equals_never_stopped(
-    tmp_path: Path, optimiser: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_resumed_run_is_one_never_stopped(tmp_path: Path, optimiser: str, monkeypatch: pytest.MonkeyPatch) -> None:
     root, options = write_nmnist(tmp_path), {"carry": 0.5, "ema": 0.9, "optimiser": optimiser, "lr": 0.01}
     whole, step, folder = fit(small_config(root, **options), root / "runs" / "whole"), Run.train_batch, root / "broken"
 

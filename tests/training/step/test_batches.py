@@ -138,9 +138,7 @@ LABELS = torch.tensor([0, 4, 2])
 EVERY = pytest.mark.parametrize("name", LOSSES)
 
 
-def loss(
-    name: str, values: Tensor = LOGITS, labels: Tensor = LABELS, weights: Tensor | None = None, **s: Any
-) -> Tensor:
+def loss(name: str, values: Tensor = LOGITS, labels: Tensor = LABELS, weights: Tensor | None = None, **s) -> Tensor:
     """The loss without TET's pull."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("spikesight.training.step.losses.PULL", s.pop("pull", 0.0))
