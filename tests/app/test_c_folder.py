@@ -201,8 +201,7 @@ def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None
         c_answers(program, kind, bytes(words), SensorSize(width, height))
     for wrong in (["evt2", "30", "34"], ["evt2", "-1", "34"], ["evt2", "99999999999", "34"], ["dat", "26", "34"], []):
         done = subprocess.run([program, *wrong], input=b"", capture_output=True)
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 1
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
 def test_what_is_not_exported_is_said_and_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

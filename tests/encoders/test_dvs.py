@@ -35,8 +35,7 @@ def run_stream(encoder: DvsEncoder, packets: list[Events]) -> list[Bin]:
 def test_window_shape_and_start() -> None:
     events = random_events(300, 5000, 0)
     x = ENCODER(events)
-    assert x.shape == (5, 1, 2, 7, 13)
-    assert x.dtype == np.uint8
+    assert (x.shape, x.dtype) == ((5, 1, 2, 7, 13), np.uint8)
     assert int(x.sum()) == np.count_nonzero(events["t"] < events["t"][0] + 5000)
     assert ENCODER(empty_events()).sum() == 0
     assert ENCODER(events, start_us=10_000).sum() == 0

@@ -38,8 +38,7 @@ def test_make_events_takes_every_kind_of_polarity() -> None:
 def test_small_steps_back_are_sorted_stably() -> None:
     events = at(100, 300, 200, 200)
     out, counters = sanitise(events, SENSOR)
-    assert out["t"].tolist() == [100, 200, 200, 300]
-    assert out["x"].tolist() == [0, 2, 3, 1]
+    assert (out["t"].tolist(), out["x"].tolist()) == ([100, 200, 200, 300], [0, 2, 3, 1])
     assert counters == Counters(0, 1, 0)
     assert events["t"].tolist() == [100, 300, 200, 200]
 

@@ -28,8 +28,7 @@ def events(*rows: tuple[int, int, int, bool]) -> Events:
 )
 def test_published_vectors(text: str, expected: list[tuple[int, int, int, bool]]) -> None:
     decoder = WireDecoder("aestream")
-    assert decoder.decode([bytes.fromhex(text)], 77).tolist() == expected
-    assert decoder.n_bytes_lost == 0
+    assert (decoder.decode([bytes.fromhex(text)], 77).tolist(), decoder.n_bytes_lost) == (expected, 0)
 
 
 @pytest.mark.parametrize("layout", list(RECORD_BYTES))
@@ -87,8 +86,7 @@ def test_wild_times_and_polarities_are_tamed() -> None:
     raw = np.zeros(3, [("t", "<u8"), ("x", "<u2"), ("y", "<u2"), ("on", "u1")])
     raw["t"], raw["x"], raw["on"] = [2**64 - 1, 2**62 + 5, 7], [40_000, 1, 2], [255, 2, 0]
     found = WireDecoder("t64").decode([raw.tobytes()], 0)
-    assert found["t"].tolist() == [2**62, 2**62, 7]
-    assert found["p"].tolist() == [True, True, False]
+    assert (found["t"].tolist(), found["p"].tolist()) == ([2**62, 2**62, 7], [True, True, False])
     assert found["p"].view(np.uint8).tolist() == [1, 1, 0]
     assert found["x"].tolist() == [40_000 - 65_536, 1, 2]
 

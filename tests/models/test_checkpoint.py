@@ -280,8 +280,7 @@ def test_a_shorter_bin_is_as_long_a_window_in_more_steps() -> None:
     fine = FINE.at(1)
     assert (fine.bin_us, fine.steps, fine.readout, fine.input_us, fine.shown_bins) == (1_000, 40, 20, 10_000, 10)
     assert (fine.horizon, FINE.horizon, EVENTS.horizon) == (20, 2, EVENTS.steps)
-    assert fine.trained_us == 10_000
-    assert fine.bins_us == (1_000, 10_000)
+    assert (fine.trained_us, fine.bins_us) == (10_000, (1_000, 10_000))
     assert fine.at(10) == FINE, "and back"
     assert FINE.at(4).steps == 10
     assert FINE.at(10) is FINE

@@ -72,8 +72,7 @@ def test_raw_body_equals_form(client: TestClient, name: str, data: bytes, kind: 
     for timing in ("latency_ms", "queue_ms"):
         del form[timing], raw[timing]
     assert form == raw
-    assert len(raw["steps"]) == raw["step"]
-    assert len(raw["logits"]) == len(LABELS)
+    assert (len(raw["steps"]), len(raw["logits"])) == (raw["step"], len(LABELS))
 
 
 def expected(name: str) -> list[Prediction]:

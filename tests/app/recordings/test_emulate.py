@@ -66,7 +66,9 @@ def test_what_surrounds_a_picture_continues_it(grey: int, size: list[str], tmp_p
         assert len(found.events) < 0.3 * found.size.width * found.size.height, "noise, and hot pixels"
 
 
-def test_flags_are_the_cameras_and_no_events_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_flags_are_those_of_the_camera_and_what_gives_no_events_is_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out, grey = tmp_path / "out", np.zeros((28, 28), np.uint8)
     for label in ("5", "6", "7"):
         (tmp_path / "in" / label).mkdir(parents=True)

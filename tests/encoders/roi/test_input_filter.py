@@ -40,7 +40,9 @@ def test_in_a_view_noise_and_hot_pixels_are_filtered_however_events_are_cut(cuts
 
 
 @pytest.mark.parametrize(("short", "share", "more"), [(0, LONGEST, True), (0, LONGEST + 0.1, False), (-1, 2, False)])
-def test_a_view_is_of_a_sensor_of_drawings_neither_small_nor_long(short: int, share: float, more: bool) -> None:
+def test_a_view_is_what_a_sensor_of_drawings_shows_that_is_neither_small_nor_long(
+    short: int, share: float, more: bool
+) -> None:
     side = LEAST_SIDE + short
     for sensor in (SensorSize(side, round(share * side)), SensorSize(round(share * side), side)):
         assert shows_more(sensor) == more
@@ -60,7 +62,9 @@ def test_small_sensors_are_kept_whole_and_events_off_the_sensor_are_counted() ->
 
 @pytest.mark.parametrize(("drawn", "from_hz"), [(True, DRAWING_HZ), (False, FROM_HZ)])
 @pytest.mark.parametrize("share", [0.95, 1.05])
-def test_before_a_model_of_drawings_noise_is_filtered_at_lower_rates(drawn: bool, from_hz: float, share: float) -> None:
+def test_before_a_model_of_drawings_noise_is_filtered_from_a_lower_rate_on(
+    drawn: bool, from_hz: float, share: float
+) -> None:
     gate, count = InputFilter(SMALL, SMALL, 2_000, drawn=drawn), round(share * from_hz * 34 * 34 * 5e-3)
     x, y = 3 * np.arange(count) % 33, 3 * (3 * np.arange(count) // 33)
     lone = [make_events(np.full(count, t_us), x, y, np.ones(count)) for t_us in (0, 100_000)]

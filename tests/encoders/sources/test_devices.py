@@ -114,8 +114,7 @@ def test_a_file_of_biases(tmp_path: Path) -> None:
     ],
 )
 def test_no_camera_says_what_to_do(text: str, flaw: dict[str, Any], says: str) -> None:
-    with pytest.raises((SourceError, SourceLost), match=says):
-        PropheseeDriver(parse(text), neuromorphic([], **flaw))
+    refusal(lambda: PropheseeDriver(parse(text), neuromorphic([], **flaw)), says, (SourceError, SourceLost))
 
 
 def test_the_real_library_takes_what_is_set(tmp_path: Path) -> None:

@@ -147,7 +147,9 @@ VIEW = replace(NETWORKS["event-small"], widths=(16, 24, 40), classes=10, read="p
 @pytest.mark.parametrize("config", [VIEW, replace(VIEW, block="sew"), replace(VIEW, neuron=CLIF, classes=3)])
 @pytest.mark.parametrize("size", [(CELL * REACH, CELL * REACH), (48, 72), (88, 56)])
 @pytest.mark.parametrize("density", [0.0, 0.03, 0.5])
-def test_answers_at_all_places_are_the_networks(config: ResNetConfig, size: tuple[int, int], density: float) -> None:
+def test_the_answers_at_all_places_are_the_networks(
+    config: ResNetConfig, size: tuple[int, int], density: float
+) -> None:
     network, x_seq = lively(config), inputs(3, 2, density=density, size=size)
     engine = Engine(network, *size)
     assert_no_bit_changes(engine, x_seq)
@@ -276,7 +278,9 @@ def test_dense_frames_are_the_networks(block: str, size: tuple[int, int]) -> Non
 @native
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 @pytest.mark.parametrize("density", [0.02, 0.1])
-def test_company_and_cutting_change_no_bit(density: float, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_company_and_cutting_change_no_bit_whatever_the_break_even(
+    density: float, precision: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """On a matrix unit too, where there is one."""
     monkeypatch.setattr(plan, "break_even", lambda *_, **__: density)
     engine = Engine(lively(WIDE), 34, 34, precision=precision)

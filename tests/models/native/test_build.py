@@ -95,11 +95,9 @@ def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
-    assert targets.this_system() == "macos-x86_64"
-    assert targets.supported_isas() == ("avx2", "portable")
+    assert (targets.this_system(), targets.supported_isas()) == ("macos-x86_64", ("avx2", "portable"))
     monkeypatch.setattr(targets.platform, "machine", lambda: "arm64")
-    assert targets.this_system() == "macos-arm64"
-    assert targets.supported_isas() == ("neon",)
+    assert (targets.this_system(), targets.supported_isas()) == ("macos-arm64", ("neon",))
 
 
 def test_a_switch_and_a_wish_that_this_processor_cannot_grant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

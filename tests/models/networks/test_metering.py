@@ -13,7 +13,9 @@ from spikesight.models.neurons.layers import Rectifier
 
 @pytest.mark.parametrize(("kernel", "stride", "padding"), [(3, 1, 1), (3, 2, 1), (7, 2, 3), (1, 2, 0)])
 @pytest.mark.parametrize("size", [(9, 7), (12, 12), (8, 11)])
-def test_a_convolutions_synops_equal_brute_force(kernel: int, stride: int, padding: int, size: tuple[int, int]) -> None:
+def test_synaptic_operations_of_a_convolution_equal_brute_force(
+    kernel: int, stride: int, padding: int, size: tuple[int, int]
+) -> None:
     conv = nn.Conv2d(2, 3, kernel, stride, padding)
     x = (torch.rand(1, 2, *size, generator=torch.Generator().manual_seed(0)) < 0.3).float()
     ones = nn.functional.conv2d(x, torch.ones_like(conv.weight), None, stride, padding)

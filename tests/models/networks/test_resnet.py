@@ -289,7 +289,9 @@ def test_the_state_carries_everything(network: TaughtNetwork) -> None:
 @pytest.mark.parametrize(
     ("slices", "places", "input_places", "rates"), [(3, 2, 4, 2), (1, 2, 0, 0), (2, 3, 5, 1), (6, 5, 2, 5)]
 )
-def test_the_engine_gives_the_same(slices: int, places: int, input_places: int, rates: int, span: float) -> None:
+def test_the_engine_gives_the_same_and_company_changes_no_bit(
+    slices: int, places: int, input_places: int, rates: int, span: float
+) -> None:
     """Over more than two windows: first while slices fill, then while the oldest is left behind."""
     network = made(replace(CONFIG, slices=slices, places=places, input_places=input_places))
     twin, x = at_pace(network, span), spikes(round(15 / span), 3)

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Callable, Iterator
 from itertools import count as count_from
 from pathlib import Path
+from unittest.mock import Mock
 
 import cv2
 import numpy as np
@@ -38,6 +39,7 @@ from spikesight.service.teach.bodies import TeachingBody
 from tests.service.teach.conftest import SENSOR, SIZE, Record, moving, taught
 from tests.support.inputs.samples import picture
 from tests.support.models import kept, tiny
+from tests.support.refusals import refusal
 from tests.support.serving.hostile import BOMBS, claimed, with_scans
 from tests.support.serving.http import body_of, get, refused, status_of, talk
 from tests.support.serving.servers import running
@@ -51,8 +53,7 @@ def test_a_session_serves_what_it_learnt_from_files(client: Client, session: Rem
     assert (begun.features, begun.ready, begun.classes) == ("tiny", False, [])
     assert client.predict(record("lying", 9), model=session.id).label == "untaught"
     given = session.show("lying", record("lying", 0))
-    assert len(given.taken) == 4
-    assert given.skipped == 0
+    assert (len(given.taken), given.skipped) == (4, 0)
     state = taught(session, record).state(wait=True)
     assert {one.label: len(one.examples) for one in state.classes} == {"lying": 12, "standing": 8}
     assert (state.ready, state.learning) == (True, False)
@@ -147,14 +148,9 @@ def test_a_service_without_a_folder_keeps_nothing() -> None:
 
 
 @pytest.mark.attack("teaching", "saving and downloading on a full disk", "507; nothing is half-written")
-def test_a_full_disk_is_said(
-    session: RemoteTeaching, record: Record, saved: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def full(*_: object) -> None:
-        raise OSError
-
+def test_a_full_disk(session: RemoteTeaching, record: Record, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taught(session, record)
-    monkeypatch.setattr(saving, "save", full)
+    monkeypatch.setattr(saving, "save", Mock(side_effect=OSError))
     before = sorted(saved.iterdir())
     assert refused(session.save, "more")[0] == refused(session.download, "more")[0] == 507
     assert sorted(saved.iterdir()) == before
@@ -372,8 +368,7 @@ def test_a_camera_of_the_service_is_shown() -> None:
             assert isinstance(picture, Picture)
             assert (picture.width, picture.height) == (SENSOR.width, SENSOR.height)
             stream.send_events(moving("lying", 0))
-            with pytest.raises(ClientError, match="takes no packets"):
-                hear(stream, never, "the end")
+            refusal(lambda: hear(stream, never, "the end"), "takes no packets", ClientError)
 
 
 @pytest.mark.attack("teaching", "streams on ids of no session", "1008")
@@ -402,5 +397,4 @@ def test_a_session_that_ends_under_its_stream(client: Client) -> None:
     session = client.teach()
     with client.stream(lesson=session.id, **SIZE) as stream:
         session.end()
-        with pytest.raises(ClientError, match="session is over"):
-            hear(stream, never, "the end")
+        refusal(lambda: hear(stream, never, "the end"), "session is over", ClientError)

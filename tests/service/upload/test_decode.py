@@ -1,9 +1,11 @@
 """Image bytes to pixels: sizes and scans from headers, to the byte; upright 8 bit RGB, and nothing but ServiceError."""
 
 import contextlib
+import io
 import struct
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import h5py
@@ -12,6 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from spikesight.encoders.recordings import files
 from spikesight.encoders.recordings.files import FORMATS
@@ -49,14 +52,25 @@ def test_sizes_are_read_from_headers(suffix: str, kind: str, size: tuple[int, in
     assert decode_image(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
 
 
+@pytest.mark.attack("images", "grey, 16-bit, alpha", "200")
 def test_pixels_are_eight_bit_rgb() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
     assert decode_image(cv2.imencode(".png", red)[1].tobytes(), 100)[0, 0].tolist() == [255, 0, 0]
     deep = np.full((5, 6), 65535, np.uint16)
-    for pixels in (deep, np.dstack([np.full((5, 6), 9, np.uint8)] * 4), deep.astype(np.uint8)):
-        got = decode_image(cv2.imencode(".png", pixels)[1].tobytes(), 100)
+    grey, rgba = deep.astype(np.uint8), np.dstack([np.full((5, 6), 9, np.uint8)] * 4)
+    for pixels, suffix in ((deep, ".png"), (rgba, ".png"), (rgba, ".webp"), (grey, ".png"), (grey, ".jpg")):
+        got = decode_image(cv2.imencode(suffix, pixels)[1].tobytes(), 100)
         assert (got.shape, got.dtype) == ((5, 6, 3), np.uint8)
+
+
+@pytest.mark.attack("images", "CMYK JPEG", "200, its colours")
+def test_a_cmyk_jpeg_keeps_its_colours() -> None:
+    red = io.BytesIO()
+    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
+    pixels = decode_image(red.getvalue(), 2**20)
+    assert pixels.shape == (30, 40, 3)
+    assert np.abs(pixels.reshape(-1, 3).mean(0) - (255, 0, 0)).max() < 60
 
 
 def exif_turned(data: bytes, orientation: int) -> bytes:
@@ -207,9 +221,7 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")
 @pytest.mark.parametrize("where", ["joined", "Sanitiser"])
 def test_what_does_not_fit_into_memory_is_too_large(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise MemoryError
-
+    full = Mock(side_effect=MemoryError)
     monkeypatch.setattr(files, where, full if where == "joined" else lambda _: SimpleNamespace(push=full))
     status, said = refused(module.decode, b"t,x,y,p\n1,2,3,1\n", "")
     assert (status, "more memory than an upload may take" in said) == (413, True)

@@ -4,6 +4,7 @@ import base64
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import cv2
 import h5py
@@ -84,6 +85,7 @@ def test_what_reads_recordings_is_there_beforehand(client: TestClient, tmp_path:
     assert answer.json()["n_events"] == len(events)
 
 
+@pytest.mark.attack("load", "deadline", "504")
 @pytest.mark.attack("load", "all decoders busy for long", "504 for what needs one; small images go on")
 def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
     def all_busy(deadline_s: float) -> TestClient:
@@ -103,13 +105,8 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
 
 
 @pytest.mark.parametrize("error", [Stopped(), OutOfMemory()])
-def test_calls_that_end_by_no_fault_are_503(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception
-) -> None:
-    async def run(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(Processes, "run", run)
+def test_calls_ended_by_no_fault_are_503(client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(Processes, "run", AsyncMock(side_effect=error))
     answer = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
     assert (answer.status_code, answer.json()) == (503, {"error": str(error)})
 

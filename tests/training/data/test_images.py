@@ -142,8 +142,7 @@ def test_every_encoding_gives_steps_of_the_contract(tmp_path: Path, encoding: st
     stored = torch.from_numpy(np.array(data.train.frames[:6]))
     generator = torch.Generator().manual_seed(0)
     for x in (evaluation_input(stored, data.contract), training_input(stored, data.config, data.contract, generator)):
-        assert x.shape == (5, 6, 1, 28, 28)
-        assert x.dtype == torch.float32
+        assert (x.shape, x.dtype) == ((5, 6, 1, 28, 28), torch.float32)
         if encoding != "direct":
             assert set(x.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(evaluation_input(stored, data.contract), evaluation_input(stored, data.contract))

@@ -79,8 +79,7 @@ def test_only_what_runs_at_any_pace_has_shorter_bins(wishes: dict[str, Any], sho
 
 def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
     data = load_data(small_config(root))
-    assert data.test.frames.shape == (6, 3, 2, 17, 17)
-    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert (data.test.frames.shape, data.test.labels.tolist()) == ((6, 3, 2, 17, 17), [0, 0, 0, 1, 1, 1])
     encoder = DvsEncoder(SensorSize(34, 34), (17, 17), 30_000, 3, "binary")
     for item, frames in zip(data.test_items, data.test.frames):
         np.testing.assert_array_equal(frames, encoder(read_recording(item.path).events)[:, 0])

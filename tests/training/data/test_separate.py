@@ -33,8 +33,7 @@ def test_the_folders_own_parts_stay() -> None:
     takes = [take("a", "cat"), take("b", "dog"), take("c", "cat", part="val"), take("d", "cat", part="test")]
     found = separated(takes)
     assert [stretch.take for stretch in found.train] == [0, 1]
-    assert found.val == [Stretch(2, 0, 10 * S)]
-    assert found.test == [Stretch(3, 0, 10 * S)]
+    assert (found.val, found.test) == ([Stretch(2, 0, 10 * S)], [Stretch(3, 0, 10 * S)])
     assert found.notes == ["validation and test: the folder's own val/ and test/"]
 
 

@@ -9,6 +9,7 @@ from dataclasses import replace
 from itertools import product
 from pathlib import Path
 from typing import Any, cast
+from unittest.mock import Mock
 from urllib.error import URLError
 
 import numpy as np
@@ -46,10 +47,7 @@ from tests.support.refusals import refusal
 
 @pytest.fixture(autouse=True)
 def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
-    def unreachable(*_: object, **__: object) -> None:
-        raise URLError("no network")
-
-    monkeypatch.setattr(urllib.request, "urlopen", unreachable)
+    monkeypatch.setattr(urllib.request, "urlopen", Mock(side_effect=URLError("no network")))
 
 
 def named(data: str, root: Path, **settings: Any) -> Listing:
@@ -180,8 +178,7 @@ def test_a_user_is_in_one_part_and_the_published_test_is_the_test(tmp_path: Path
     users = {part: {name.split("_")[0] for name in data.split[part]} for part in ("train", "val", "test")}
     assert users["test"] == {"user00"}
     assert all(item.path.parts[-3] == "ibmGestureTest" for item in data.test_items)
-    assert len(users["val"]) == 1
-    assert len(users["train"]) == 2
+    assert (len(users["val"]), len(users["train"])) == (1, 2)
     assert not users["val"] & users["train"]
     assert data.split["official_test"]
 
