@@ -7,24 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from spikesight.encoders import pyramid as module
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.pyramid import (
-    ALIGNED,
-    COARSER,
-    COARSEST,
-    ENOUGH,
-    FINEST,
-    HOLDS,
-    LEAST_SIDE,
-    LINE,
-    LONGEST,
-    MARGIN,
-    READ,
-    Held,
-    Level,
-    pyramid_of,
-    shows_more,
-)
+from spikesight.encoders.pyramid import ALIGNED, HOLDS, LEAST_SIDE, LONGEST, MARGIN, Held, Level, pyramid_of, shows_more
 
 LONGEST_SIDE = 1280
 
@@ -55,10 +40,10 @@ def test_levels_lie_apart_inside_the_atlas_each_coarser_than_the_one_before(sens
         assert one.width * one.factor == pytest.approx(sensor.width, abs=0.501 * one.factor)
     assert taken.max() == 1, "what a level's edge sees beyond it is empty"
     factors = np.array([one.factor for one in pyramid.levels])
-    np.testing.assert_allclose(factors[1:] / factors[:-1], COARSER)
+    np.testing.assert_allclose(factors[1:] / factors[:-1], module.COARSER)
     longest = [max(one.height, one.width) for one in pyramid.levels]
-    assert longest[0] == min(FINEST, max(sensor.width, sensor.height))
-    assert longest[-1] >= COARSEST > longest[-1] / COARSER - 1
+    assert longest[0] == min(module.FINEST, max(sensor.width, sensor.height))
+    assert longest[-1] >= module.COARSEST > longest[-1] / module.COARSER - 1
 
 
 def region(one: Level) -> tuple[slice, slice]:
@@ -71,7 +56,7 @@ def test_a_cell_is_lit_by_as_much_as_a_line_through_it_has(sensor: SensorSize, s
     pyramid, random = pyramid_of(sensor), np.random.default_rng(seed)
     counts = random.integers(0, 5, (2, *pyramid.grid)).astype(np.uint8) * (random.random((2, *pyramid.grid)) < density)
     atlas, (rows, columns), first = pyramid.atlas(counts), pyramid.grid, pyramid.levels[0].factor
-    lit = counts >= max(1, round(LINE * first))
+    lit = counts >= max(1, round(module.LINE * first))
     assert np.array_equal(atlas[:, *region(pyramid.levels[0])], lit)
     beside = np.ones(atlas.shape[1:], bool)
     for one in pyramid.levels:
@@ -79,7 +64,7 @@ def test_a_cell_is_lit_by_as_much_as_a_line_through_it_has(sensor: SensorSize, s
         held = np.zeros((2, one.height, one.width), int)
         for polarity in range(2):
             np.add.at(held[polarity], (y[:, None], x), lit[polarity])
-        assert np.array_equal(atlas[:, *region(one)], held >= max(1, round(LINE * one.factor / first)))
+        assert np.array_equal(atlas[:, *region(one)], held >= max(1, round(module.LINE * one.factor / first)))
         beside[region(one)] = False
     assert not atlas[:, beside].any()
 
@@ -96,7 +81,7 @@ def test_what_is_read_at_a_place_has_its_middle_on_the_sensor(sensor: SensorSize
     assert middles.min() >= 0
     assert (middles < np.array([sensor.width, sensor.height]) + slack / 2).all()
     assert np.array_equal(used[:, 2], used[:, 3])
-    assert set(np.round(used[:, 2] / READ, 6)) <= {round(one.factor, 6) for one in pyramid.levels}
+    assert set(np.round(used[:, 2] / module.READ, 6)) <= {round(one.factor, 6) for one in pyramid.levels}
     if where == (0.5, 1):
         assert len(used) == sum(one.height * one.width for one in pyramid.levels)
 
@@ -114,7 +99,7 @@ def test_what_hardly_moves_is_drawn_over_as_many_bins_as_it_takes(seed: int, den
         united = [bins[first : n + 1].max(0) for first in range(n, max(n - HOLDS, -1), -1)]
         for top, left in product(range(0, 40, ALIGNED), range(0, 56, ALIGNED)):
             around = np.s_[:, max(top - ALIGNED, 0) : top + 2 * ALIGNED, max(left - ALIGNED, 0) : left + 2 * ALIGNED]
-            enough = next((one for one in united if np.count_nonzero(one[around]) >= ENOUGH), united[-1])
+            enough = next((one for one in united if np.count_nonzero(one[around]) >= module.ENOUGH), united[-1])
             tile = np.s_[:, top : top + ALIGNED, left : left + ALIGNED]
             assert np.array_equal(x[tile], enough[tile])
     held.clear()

@@ -5,7 +5,9 @@ from collections.abc import Callable
 import pytest
 
 
-def refusal(door: Callable[[], object], match: str, kind: type[Exception] = ValueError) -> str:
+def refusal(
+    door: Callable[[], object], match: str, kind: type[Exception] | tuple[type[Exception], ...] = ValueError
+) -> str:
     """The sentence of the refusal, an error of this kind without a word of other libraries."""
     with pytest.raises(kind, match=match) as caught:
         door()

@@ -15,16 +15,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.recordings import aedat, aedat4, format, nmnist, prophesee
-from spikesight.encoders.recordings.aedat4 import (
-    AEDAT4_MARK,
-    LZ4,
-    Aedat4Stream,
-    header,
-    header_bytes,
-    packets_of,
-    parse_header,
-    records_in,
-)
+from spikesight.encoders.recordings.aedat4 import AEDAT4_MARK, header, packets_of
 from spikesight.encoders.recordings.aedat4 import NONE as UNPACKED
 from spikesight.encoders.recordings.files import packets, read_recording
 from spikesight.encoders.recordings.format import LARGEST_PACKET, RecordingError
@@ -346,7 +337,7 @@ def test_a_damaged_packet_is_an_error_or_events(changes: list[tuple[int, int]], 
     for place, value in changes:
         packet[place] = value
     with suppress(struct.error, ValueError):
-        assert len(records_in(bytes(packet[:end]))) <= 32
+        assert len(aedat4.records_in(bytes(packet[:end]))) <= 32
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
@@ -362,8 +353,8 @@ def test_packed_packets_of_files_and_streams(codec: int, tmp_path: Path) -> None
     recording = read_recording(path)
     assert np.array_equal(recording.events, events)
     assert recording.warnings == ("1 damaged packets were left out",)
-    start = len(AEDAT4_MARK) + 4 + header_bytes(bytes(data[len(AEDAT4_MARK) :][:4]))
-    stream = Aedat4Stream(parse_header(bytes(data[len(AEDAT4_MARK) + 4 : start])))
+    start = len(AEDAT4_MARK) + 4 + aedat4.header_bytes(bytes(data[len(AEDAT4_MARK) :][:4]))
+    stream = aedat4.Aedat4Stream(aedat4.parse_header(bytes(data[len(AEDAT4_MARK) + 4 : start])))
     pieces = [stream.push(bytes(data[at : at + 999])) for at in range(start, len(data), 999)]
     assert np.array_equal(np.concatenate(pieces), events)
 
@@ -387,7 +378,7 @@ def test_a_long_header_takes_linear_time(filler: str) -> None:
     """A second; a search that begins anew at every key takes minutes."""
     node = '<node name="1">'
     with pytest.raises(RecordingError, match="no stream of events"):
-        parse_header(table(node + filler * ((1 << 24) // len(filler))))
+        aedat4.parse_header(table(node + filler * ((1 << 24) // len(filler))))
 
 
 def table(text: str) -> bytes:
@@ -401,4 +392,4 @@ def test_a_frame_that_would_fill_the_memory_is_damage(tmp_path: Path) -> None:
     blocks = b"".join(struct.pack("<I", 1) + b"\0" for _ in range(65))  # of up to 4 MiB each, as they say
     bomb = struct.pack("<IBBB", 0x184D2204, 0x40, 0x70, 0) + blocks + bytes(4)
     with pytest.raises(RecordingError, match="no events"):
-        read_recording(packed_in(tmp_path, [(0, bomb), (0, lz4.compress(bytes(1 << 24)))], LZ4))
+        read_recording(packed_in(tmp_path, [(0, bomb), (0, lz4.compress(bytes(1 << 24)))], aedat4.LZ4))

@@ -14,17 +14,8 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import MAX_SIDE, Events, SensorSize, check_events, make_events
-from spikesight.encoders.recordings import arrays, format, hdf5, text
-from spikesight.encoders.recordings.files import (
-    FORMATS,
-    RecordingReader,
-    detect_format,
-    digest,
-    packets,
-    read_recording,
-    sensor_of,
-    write_recording,
-)
+from spikesight.encoders.recordings import arrays, files, format, hdf5, text
+from spikesight.encoders.recordings.files import FORMATS, packets, read_recording, sensor_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
 from tests.support.inputs.formats import write, written
 from tests.support.inputs.samples import DAVIS, at, from_eventcv, random_events
@@ -41,7 +32,7 @@ def test_what_is_written_is_read_back(name: str, tmp_path: Path) -> None:
     assert (recording.size, recording.format, recording.warnings) == (size, name, ())
     assert sensor_of(path) == size
     assert list(tmp_path.iterdir()) == [path]
-    assert detect_format(path.rename(tmp_path / "something.bin")) == name, "the content tells"
+    assert files.detect_format(path.rename(tmp_path / "something.bin")) == name, "the content tells"
 
 
 @every_format
@@ -89,7 +80,7 @@ def test_a_file_that_is_cut_short_is_refused_or_says_so(name: str, tmp_path: Pat
         with pytest.raises(RecordingError):
             read_recording(path)
         return
-    recording, reader = read_recording(path), RecordingReader(path)
+    recording, reader = read_recording(path), files.RecordingReader(path)
     assert np.array_equal(recording.events, events[: len(recording.events)])
     assert sum(map(len, reader.packets())) == len(recording.events)
     assert recording.truncated
@@ -250,10 +241,10 @@ def test_a_digest_is_of_the_length_and_the_first_mebibyte(tmp_path: Path) -> Non
     data = bytes(range(256)) * 4096 + b"the end"
     path = tmp_path / "a"
     path.write_bytes(data)
-    assert digest(path) == digest(data)
+    assert files.digest(path) == files.digest(data)
     others = [data[:-1], data + b".", data[: 1 << 20], b"x" + data[1:], data[: (1 << 20) - 1] + b"x" + data[1 << 20 :]]
-    assert len({digest(one) for one in (data, *others)}) == 6
-    assert digest(data[: 1 << 20] + b"another") == digest(data), "what lies behind is not read"
+    assert len({files.digest(one) for one in (data, *others)}) == 6
+    assert files.digest(data[: 1 << 20] + b"another") == files.digest(data), "what lies behind is not read"
 
 
 @pytest.mark.parametrize("name", ["evt3", "aedat4", "hdf5", "csv", "npz"])

@@ -9,17 +9,8 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.sources.samples import names
-from tests.support.chromium import (
-    CHROMIUM,
-    QUIET,
-    Show,
-    Visit,
-    Visitor,
-    has_models,
-    needs_chromium,
-    nmnist_file,
-    served,
-)
+from tests.support import chromium
+from tests.support.chromium import Show, Visit, Visitor, has_models, needs_chromium, nmnist_file, served
 from tests.support.inputs.things import digit_on_paper, one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
@@ -345,7 +336,7 @@ def test_a_camera_of_the_server_from_beginning_to_end(visit: Visitor, tmp_path: 
     ],
 )
 def test_a_camera_that_is_denied_or_absent(playwright: Playwright, service: str, flags: list[str], reason: str) -> None:
-    with playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags]) as browser:
+    with playwright.chromium.launch(executable_path=chromium.CHROMIUM, args=[*chromium.QUIET, *flags]) as browser:
         seen = has_models(Visit.opened(browser.new_context(), service))
         seen.click("Start camera")
         seen.until(lambda: reason in seen.notice(), "the reason")

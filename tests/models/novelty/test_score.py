@@ -14,21 +14,10 @@ from spikesight.encoders.native.build import library
 from spikesight.models.checkpoint import CheckpointError, from_json
 from spikesight.models.engine.engine import Engine, engine_status
 from spikesight.models.networks.resnet import ResNetConfig, SpikingResNet
+from spikesight.models.novelty import KEPT, NoveltyDetector, fit_novelty, score
 from spikesight.models.novelty.profile import Profile, Watch, Window, compare, measure, typical
 from spikesight.models.novelty.rates import Rates, layers_to_watch
-from spikesight.models.novelty.score import (
-    KEPT,
-    SHOWN,
-    ClassDistance,
-    Lines,
-    NoveltyDetector,
-    Windows,
-    fit_lines,
-    fit_novelty,
-    gathered,
-    novelty_at,
-    rows_of,
-)
+from spikesight.models.novelty.score import SHOWN, ClassDistance, Lines, Windows, fit_lines, novelty_at, rows_of
 from spikesight.models.statistics import energy, quantile, softmax
 from tests.support.models import lively
 from tests.support.networks import inputs
@@ -231,7 +220,7 @@ def test_its_arrays_hold_all_of_it() -> None:
 
 
 STATE = AT_BINS.state()
-OLD = gathered(STATE)  # the lines of each span as one array [1, 8, T]
+OLD = score.gathered(STATE)  # the lines of each span as one array [1, 8, T]
 
 
 def set_row(row: int, value: float) -> dict[str, Any]:

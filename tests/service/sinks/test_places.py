@@ -17,19 +17,10 @@ import pytest
 
 from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.steps import Answer
+from spikesight.service.sinks import sink as module
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.sinks.report import Report, record_of
-from spikesight.service.sinks.sink import (
-    SECRET,
-    Message,
-    Mqtt,
-    SinkError,
-    SinkLost,
-    SinkRefused,
-    Webhook,
-    key_of,
-    open_sink,
-)
+from spikesight.service.sinks.sink import SECRET, Message, SinkError, SinkLost, SinkRefused, Webhook, open_sink
 from tests.support.models import PREDICTION
 from tests.support.processes import in_fresh_process
 from tests.support.refusals import refusal
@@ -110,7 +101,7 @@ def test_a_line_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
 def test_a_broker_is_asked_as_its_address_says_and_may_not_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     library = MagicMock()
     monkeypatch.setitem(sys.modules, "paho.mqtt.client", library)
-    client, sink = library.Client.return_value, Mqtt("mqtts://me:s%20x@host/door/camera%200")
+    client, sink = library.Client.return_value, module.Mqtt("mqtts://me:s%20x@host/door/camera%200")
     sink.send(Message("id", b"x"))
     client.tls_set.assert_called_once_with()
     client.username_pw_set.assert_called_once_with("me", "s x")
@@ -210,7 +201,7 @@ def test_what_is_taken_never_taken_or_waits(answer: bytes, error: type[Exception
 def test_weak_secrets_are_refused(secret: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(SECRET, secret)
     refusal(lambda: Webhook("http://127.0.0.1/"), SECRET, SinkError)
-    assert key_of("x" * 16) == b"x" * 16
+    assert module.key_of("x" * 16) == b"x" * 16
 
 
 COMMITMENT = Commitment("b", ("b",), 0.01, False, 5)

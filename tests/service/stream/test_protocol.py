@@ -23,18 +23,9 @@ from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.registry import Model
 from spikesight.service.settings import Settings
+from spikesight.service.stream import messages as module
 from spikesight.service.stream.live import Live, Outbox, end_all
-from spikesight.service.stream.messages import (
-    CONTROL,
-    EVENTS_T64,
-    IMAGE,
-    Ended,
-    Frame,
-    Hello,
-    fault,
-    pack_picture,
-    parse_frame,
-)
+from spikesight.service.stream.messages import EVENTS_T64, IMAGE, Ended, Frame, Hello, fault
 from spikesight.service.stream.protocol import LONGEST_FRAME_US, Batch, Outgoing, StreamCore
 from tests.support.models import EVENT_CONTRACT, finding, tiny
 from tests.support.serving.servers import limited
@@ -196,7 +187,7 @@ def test_control_messages() -> None:
 )
 def test_what_is_no_frame(data: bytes) -> None:
     with pytest.raises(Ended) as caught:
-        parse_frame(data)
+        module.parse_frame(data)
     assert caught.value.code == 1003
 
 
@@ -204,7 +195,7 @@ def test_what_is_no_frame(data: bytes) -> None:
 def test_pictures_hold_so_many_events_evenly_thinned(n: int, shown: int) -> None:
     events = np.zeros(n, EVENTS)
     events["x"], events["y"], events["p"] = np.arange(n), 7, np.arange(n) % 2
-    data = pack_picture(5, 6, 24, 32, events)
+    data = module.pack_picture(5, 6, 24, 32, events)
     assert struct.unpack_from("<IIIHH", data) == (5, 6, shown, 24, 32)
     pairs = np.frombuffer(data, "<u2", offset=16).reshape(-1, 2)
     assert len(np.unique(pairs[:, 0])) == shown
@@ -215,7 +206,7 @@ def test_pictures_hold_so_many_events_evenly_thinned(n: int, shown: int) -> None
 
 def reason_of(message: dict) -> str:
     try:
-        CONTROL.validate_python(message)
+        module.CONTROL.validate_python(message)
     except ValidationError as error:
         return fault("this message", error)
     return ""

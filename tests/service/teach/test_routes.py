@@ -21,18 +21,9 @@ from spikesight.encoders.sources.address import Address
 from spikesight.encoders.sources.source import Source
 from spikesight.models.classifier import Classifier
 from spikesight.models.shipped import START
+from spikesight.service import client as module
 from spikesight.service.api import create_app
-from spikesight.service.client import (
-    Bad,
-    Client,
-    ClientError,
-    Message,
-    Picture,
-    Prediction,
-    Ready,
-    RemoteTeaching,
-    Stream,
-)
+from spikesight.service.client import Client, ClientError, Message, Picture, Prediction, RemoteTeaching, Stream
 from spikesight.service.settings import Settings
 from spikesight.service.teach import saving
 from spikesight.service.teach.bodies import TeachingBody
@@ -325,8 +316,8 @@ def test_what_is_shown_is_learnt_and_answered_at_once(client: Client, session: R
         hear(stream, lambda m: isinstance(m, TeachingBody) and m.ready and not m.learning, "a head")
         for packet in packets("standing", 9, 4, later):
             stream.send_events(packet)
-        ready = hear(stream, lambda m: isinstance(m, Ready), "the newest model")
-        assert isinstance(ready, Ready)
+        ready = hear(stream, lambda m: isinstance(m, module.Ready), "the newest model")
+        assert isinstance(ready, module.Ready)
         assert (ready.model, ready.labels) == (session.id, ["lying", "standing"])
         labels = [message.label for message in predictions(stream, 60)]  # the silence before it, too
         assert set(labels[-10:]) == {"standing"}
@@ -383,8 +374,8 @@ def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) ->
     with client.stream(lesson=session.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):
             stream.show(label)
-            told = hear(stream, lambda m: isinstance(m, Bad), "what is wrong")
-            assert isinstance(told, Bad)
+            told = hear(stream, lambda m: isinstance(m, module.Bad), "what is wrong")
+            assert isinstance(told, module.Bad)
             assert (told.seq, "printable" in told.error) == (0, True), "the answer to no message"
         stream._send('{"type": "show", "class": 3}')
         assert refused(hear, stream, never, "the end")[0] == 1003

@@ -21,20 +21,7 @@ from spikesight.encoders.recordings.files import FORMATS
 from spikesight.encoders.recordings.hdf5 import rows_of
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.upload import decode as module
-from spikesight.service.upload.decode import (
-    CHEAP_BYTES,
-    CHEAP_PIXELS,
-    CHEAP_SCANS,
-    MAX_READS,
-    MAX_SCANNED,
-    MAX_SCANS,
-    check_size,
-    decode_image,
-    decodes_fast,
-    image_format,
-    kind_of,
-    size_of,
-)
+from spikesight.service.upload.decode import check_size, decode_image, decodes_fast, image_format, kind_of, size_of
 from tests.support.inputs.samples import picture
 from tests.support.serving.hostile import png, with_scans
 from tests.support.serving.http import refused
@@ -141,8 +128,8 @@ def test_what_heads_promise(kind: str, data: bytes, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("piece", [segment(0xFE, b""), b"\xff"], ids=["comments", "fill bytes"])
 def test_a_head_without_end_is_not_read_to_its_end(piece: bytes) -> None:
     end = frame(0xC0, 40, 30) + SCAN
-    assert size_of("jpeg", jpeg(piece * (MAX_READS // 5), end)) == (40, 30)
-    assert size_of("jpeg", jpeg(piece * MAX_READS, end)) == (0, 0)
+    assert size_of("jpeg", jpeg(piece * (module.MAX_READS // 5), end)) == (40, 30)
+    assert size_of("jpeg", jpeg(piece * module.MAX_READS, end)) == (0, 0)
 
 
 def scanned(n: int, width: int = 8, height: int = 8) -> bytes:
@@ -156,10 +143,10 @@ def scanned(n: int, width: int = 8, height: int = 8) -> bytes:
         ("png", png(30, 40), 1199, 413),
         ("png", png(0, 40), 1199, 400),
         ("png", png(30, 40) + b"\xff\xda" * 99, 1200, 200),
-        ("jpeg", scanned(MAX_SCANS), 2**40, 200),
-        ("jpeg", scanned(MAX_SCANS + 1), 2**40, 413),
-        ("jpeg", scanned(32, 2**12, MAX_SCANNED // 2**17), 2**40, 200),
-        ("jpeg", scanned(33, 2**12, MAX_SCANNED // 2**17), 2**40, 413),
+        ("jpeg", scanned(module.MAX_SCANS), 2**40, 200),
+        ("jpeg", scanned(module.MAX_SCANS + 1), 2**40, 413),
+        ("jpeg", scanned(32, 2**12, module.MAX_SCANNED // 2**17), 2**40, 200),
+        ("jpeg", scanned(33, 2**12, module.MAX_SCANNED // 2**17), 2**40, 413),
     ],
 )
 def test_pixels_and_scans_have_a_most(kind: str, data: bytes, most: int, status: int) -> None:
@@ -171,7 +158,7 @@ def test_pixels_and_scans_have_a_most(kind: str, data: bytes, most: int, status:
     assert found == status
 
 
-SIDE = round(CHEAP_PIXELS**0.5)
+SIDE = round(module.CHEAP_PIXELS**0.5)
 
 
 @pytest.mark.parametrize(
@@ -180,10 +167,10 @@ SIDE = round(CHEAP_PIXELS**0.5)
         (picture(".png"), True),
         (png(SIDE, SIDE), True),
         (png(SIDE, SIDE + 1), False),
-        (png(4, 4).ljust(CHEAP_BYTES, b"\0"), True),
-        (png(4, 4).ljust(CHEAP_BYTES + 1, b"\0"), False),
-        (scanned(CHEAP_SCANS), True),
-        (scanned(CHEAP_SCANS + 1), False),
+        (png(4, 4).ljust(module.CHEAP_BYTES, b"\0"), True),
+        (png(4, 4).ljust(module.CHEAP_BYTES + 1, b"\0"), False),
+        (scanned(module.CHEAP_SCANS), True),
+        (scanned(module.CHEAP_SCANS + 1), False),
         (with_scans(64, 2), False),
         (picture(".webp"), False),
         (b"", False),

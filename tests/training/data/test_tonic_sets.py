@@ -33,15 +33,7 @@ from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.network import build_network
 from spikesight.training.run.fit import dry_run
 from tests.support.inputs import data_sets
-from tests.support.inputs.data_sets import (
-    SIDE,
-    digit_events,
-    small_config,
-    write_asldvs,
-    write_dvsgesture,
-    write_nmnist,
-    write_nmnist_file,
-)
+from tests.support.inputs.data_sets import SIDE, digit_events, small_config, write_nmnist
 from tests.support.refusals import refusal
 
 
@@ -121,12 +113,12 @@ def test_a_set_is_found_in_its_root_or_below_and_a_part_of_one_is_said(tmp_path:
     assert (found.labels, len(found.train), len(found.test)) == (("0", "1", "2"), 24, 9)
     assert named("nmnist", tmp_path / "nmnist") == found
     assert found.notes[-1] == "WARNING: 24 and 9 recordings are only a part of NMNIST"
-    write_nmnist_file(tmp_path / "nmnist" / "Test" / "9" / "0.bin", digit_events(0, 0))
+    data_sets.write_nmnist_file(tmp_path / "nmnist" / "Test" / "9" / "0.bin", digit_events(0, 0))
     with pytest.raises(DataError, match="class '9' of the test split of nmnist is not among the training classes"):
         named("nmnist", tmp_path)
     write_nmnist(tmp_path / "one", classes=1)
     refusal(lambda: named("nmnist", tmp_path / "one"), "two classes; found 0", DataError)
-    write_dvsgesture(tmp_path)
+    data_sets.write_dvsgesture(tmp_path)
     (tmp_path / "DVSGesture" / "ibmGestureTrain" / "notes").mkdir()
     refusal(lambda: named("dvsgesture", tmp_path), "DVSGesture is not laid out as Tonic's DVSGesture", DataError)
 
@@ -148,11 +140,11 @@ def test_tonic_verifies_and_unpacks_what_lies_where_it_looks(tmp_path: Path, mon
 
 @pytest.mark.parametrize("content", [b"", b"\x93NUMPY broken", b"MATLAB 5.0"])
 def test_damaged_files_are_named(tmp_path: Path, content: bytes) -> None:
-    path = write_dvsgesture(tmp_path) / "DVSGesture" / "ibmGestureTest" / "user00_natural" / "3.npy"
+    path = data_sets.write_dvsgesture(tmp_path) / "DVSGesture" / "ibmGestureTest" / "user00_natural" / "3.npy"
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"user00_natural/3\.npy cannot be read"):
         read_item(next(item for item in named("dvsgesture", tmp_path).test if item.path == path))
-    mat = write_asldvs(tmp_path) / "ASLDVS" / "Yin1" / "a" / "a_0000.mat"
+    mat = data_sets.write_asldvs(tmp_path) / "ASLDVS" / "Yin1" / "a" / "a_0000.mat"
     mat.write_bytes(content)
     with pytest.raises(DataError, match=r"a/a_0000\.mat"):
         read_item(next(item for item in named("asldvs", tmp_path).train if item.path == mat))
@@ -166,14 +158,14 @@ def test_tonics_events_of_odd_files_are_our_readers(tmp_path: Path) -> None:
     late["t"][10:20] = late["t"][5]  # steps back in time
     off["x"][7] = 40
     for given in (events, late):
-        write_nmnist_file(item.path, given)
+        data_sets.write_nmnist_file(item.path, given)
         np.testing.assert_array_equal(read_item(item)[0], read_recording(item.path).events)
-    write_nmnist_file(item.path, off)
+    data_sets.write_nmnist_file(item.path, off)
     np.testing.assert_array_equal(read_item(item)[0], np.delete(events, 7), "those on the sensor")
 
 
 def test_a_user_is_in_one_part_and_the_published_test_is_the_test(tmp_path: Path) -> None:
-    write_dvsgesture(tmp_path)
+    data_sets.write_dvsgesture(tmp_path)
     data = load_data(small_config(tmp_path, data="dvsgesture", val_fraction=0.34))
     users = {part: {name.split("_")[0] for name in data.split[part]} for part in ("train", "val", "test")}
     assert users["test"] == {"user00"}

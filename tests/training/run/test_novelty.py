@@ -27,25 +27,7 @@ from spikesight.training.data.sets import Item
 from spikesight.training.flags import from_mapping
 from spikesight.training.network import build_network
 from spikesight.training.run import conformal
-from spikesight.training.run.conformal import (
-    LEAST,
-    LONG,
-    MOST,
-    RATE,
-    Seen,
-    Stream,
-    Take,
-    alarm_line,
-    assess,
-    commits,
-    cut,
-    fit_conformal,
-    follow,
-    held_out,
-    read_stream,
-    seen_in,
-    streams,
-)
+from spikesight.training.run.conformal import Seen, Stream, Take, cut, seen_in, streams
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import begin, fit
 from spikesight.training.run.loop import Run
@@ -147,13 +129,13 @@ def events_of(length_us: int, begin_us: int = 0) -> Events:
 def test_things_are_counted_by_class_with_an_interval() -> None:
     seen = [Seen(0, 40.0, False, 0.0, False), Seen(0, np.inf, True, 20.0, False), Seen(1, np.inf, False, 0.0, False)]
     seen += [Seen(1, 10.0, False, 0.0, False), Seen(2, 90.0, True, 0.0, False)]
-    found = assess(promising(), seen, 0.1)
+    found = conformal.assess(promising(), seen, 0.1)
     assert found["median_ms"] == 90.0, "of all five, within which half had a right commitment"
     assert found["mean_steps"] == (4 + 4 + 4 + 1 + 4) / 5, "no more than those of a window"
     assert (found["count"], found["committed"], found["wrong"]) == (5, 3, 2)
     assert found["interval"] == list(interval(2, 5))
     assert found["by_class"] == {"zero": [1, 2], "one": [0, 2], "two": [1, 1]}
-    assert assess(promising(), seen[1:3], 0.1)["median_ms"] is None
+    assert conformal.assess(promising(), seen[1:3], 0.1)["median_ms"] is None
 
 
 def says(*labels: str | None) -> list[Prediction]:
@@ -234,15 +216,15 @@ def test_bins_are_the_trained_and_shorter(shortest: int, bins: list[int], monkey
         return [float(classifier.contract.bin_us + row) for row in stream.rows], [0.5] * 3000
 
     monkeypatch.setattr(conformal, "read_stream", read)
-    takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(LEAST)]
-    made, line = fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
+    takes = [Take(lambda: (events_of(100), SIZE), n % 3) for n in range(conformal.LEAST)]
+    made, line = conformal.fit_conformal(tiny(replace(EVENT_CONTRACT, shortest_bin_us=shortest)), takes)
     assert line == 0, "all windows are alike"
-    assert commits(made, LABELS) == "at error rates from 14.29% on, as two has 6 recordings to calibrate with"
+    assert conformal.commits(made, LABELS) == "at error rates from 14.29% on, as two has 6 recordings to calibrate with"
     found = made.trials
     assert list(found) == [1000 * ms for ms in bins]
     assert found[10_000].counts.tolist() == [7, 7, 6]
     assert found[10_000].largest[:7].tolist() == [10_000.0 + row for row in range(0, 20, 3)], "each its own"
-    assert len(found[10_000].known) == MOST
+    assert len(found[10_000].known) == conformal.MOST
 
 
 def test_few_streams_of_what_was_calibrated_exceed_the_line_and_stranger_ones_do() -> None:
@@ -255,29 +237,29 @@ def test_few_streams_of_what_was_calibrated_exceed_the_line_and_stranger_ones_do
     above = missed = 0
     for _ in range(10):
         known = made(1500)
-        line, every = alarm_line(known.tolist()), np.sort(known)
+        line, every = conformal.alarm_line(known.tolist()), np.sort(known)
         assert line is not None
-        for long in (made(700)[:LONG] for _ in range(10)):
+        for long in (made(700)[: conformal.LONG] for _ in range(10)):
             p_values = (1 + np.searchsorted(every, long, "right")) / (1 + len(every))
             above += highest(p_values.tolist()) > line
             missed += highest((p_values * 0.5).tolist()) <= line
-    assert above <= 100 * RATE + 4, "4 standard deviations"
+    assert above <= 100 * conformal.RATE + 4, "4 standard deviations"
     assert missed == 0
-    assert alarm_line([0.5] * 20) is None, "too few to draw from"
+    assert conformal.alarm_line([0.5] * 20) is None, "too few to draw from"
 
 
 def test_what_calibrates_is_the_lead_of_wrong_labels_and_known_at_the_ends_of_windows() -> None:
     classifier = promising(known=np.ones(1000))
     takes = [Take(lambda: (events_of(LONG_US), SIZE), 2) for _ in range(4)]
     (stream,) = streams(classifier.contract, takes, 1, gaps=False)
-    leads, known = read_stream(classifier, stream)
+    leads, known = conformal.read_stream(classifier, stream)
     answers = classifier.predict(classifier.event_inputs(stream.events, SIZE))
     logits, ends = np.array([one.logits for one in answers], np.float64), [one.end_us for one in answers]
     of_things = [wrong_lead(logits[part], 2, before, 2) for part, _, before in stream.things(ends)]
     assert leads == pytest.approx(of_things)
     window = classifier.contract.steps
     assert known == pytest.approx([one.known for one in answers[window - 1 :: window] if one.label != NOTHING])
-    assert read_stream(tiny(), stream)[1] == []
+    assert conformal.read_stream(tiny(), stream)[1] == []
 
 
 def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_path: Path) -> None:
@@ -288,19 +270,19 @@ def test_recordings_of_the_models_classes_are_judged_at_both_error_rates(tmp_pat
         sources.append(Source(Item(tmp_path / f"{n}.npz", 0), label))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(conformal, "CHANGES", 12)
-        found = held_out(classifier, sources)
+        found = conformal.held_out(classifier, sources)
     assert [table["error_rate"] for table in found] == [0.05, 0.01]
     for table in found:
         assert {label: of for label, (_, of) in table["by_class"].items()} == dict.fromkeys(LABELS, 4), "no stranger"
     assert found[1]["committed"] == 0, "of 30 recordings nothing is known of 1 in 100"
-    assert held_out(tiny(), sources) == []
+    assert conformal.held_out(tiny(), sources) == []
 
 
 def test_a_stream_is_followed_step_by_step_and_the_alarm_goes_on_from_thing_to_thing() -> None:
     classifier = promising(known=np.ones(1000))
     takes = [Take(lambda: (events_of(LONG_US), SIZE), n % 3) for n in range(6)]
     (stream,) = streams(classifier.contract, takes, 1, gaps=False)
-    (found,) = follow(classifier, stream, [classifier.track()])
+    (found,) = conformal.follow(classifier, stream, [classifier.track()])
     every = classifier.predict(classifier.event_inputs(stream.events, SIZE))
     assert found == seen_in(stream, every, classifier.labels, 2)
     assert [one.shifted for one in found] == sorted(one.shifted for one in found)
