@@ -128,18 +128,15 @@ def test_a_stream_is_answered_as_in_python(contract: Contract, sensor: SensorSiz
 def test_a_taught_network_follows_what_moves(span_ms: int, places: int, of_input: int, tmp_path: Path) -> None:
     contract = Contract("events", 2, 16, 16, 6, "binary", 45, 38, 10_000, frame="object", readout=1, filter_us=2000)
     backbone = replace(CONFIG, widths=(4, 8))
-    network = TaughtNetwork(
-        TaughtConfig(backbone, 3, 6, slices=3, places=places, input_places=of_input, height=16, width=16)
-    ).eval()
+    config = TaughtConfig(backbone, 3, 6, slices=3, places=places, input_places=of_input, height=16, width=16)
+    network = TaughtNetwork(config).eval()
     network.backbone.load_state_dict(lively(backbone).state_dict())
     nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))
     card = replace(CARD, contract=replace(contract, shortest_bin_us=1000)).at(span_ms)
     paced, sensor = cast(TaughtNetwork, at_pace(network, card.contract.span)), SensorSize(45, 38)
     program, words = made(tmp_path / "c", paced, card), camera_words("evt2", 6000, 38, 2)
-    expected, found = (
-        python_answers(paced, card, decoded("evt2", words), sensor),
-        c_answers(program, "evt2", words, sensor),
-    )
+    expected = python_answers(paced, card, decoded("evt2", words), sensor)
+    found = c_answers(program, "evt2", words, sensor)
     assert len({answer.label for answer in expected}) > 1
     assert [one._replace(logits=()) for one in found] == [one._replace(logits=()) for one in expected]
     assert np.allclose([one.logits for one in found], [one.logits for one in expected], atol=1e-4)

@@ -35,20 +35,14 @@ def test_counts_equal_add_at_and_tonic(seed: int) -> None:
     assert counts.dtype == np.uint8
     assert np.array_equal(counts, reference(events, start, bin_us, steps, SENSOR))
     foreign = events.astype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "i1")])
-    safe = tonic.functional.to_frame_numpy(
-        foreign, (17, 9, 2), time_window=bin_us, start_time=start, end_time=start + bin_us * steps
-    )
+    span = {"time_window": bin_us, "start_time": start, "end_time": start + bin_us * steps}
+    safe = tonic.functional.to_frame_numpy(foreign, (17, 9, 2), **span)
     assert np.array_equal(counts, safe)
     binary = bin_events(events, start, bin_us, steps, SENSOR)
     assert np.array_equal(binary, counts > 0)
 
 
-@given(
-    width=st.integers(1, 40),
-    height=st.integers(1, 40),
-    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
-    seed=st.integers(0, 99),
-)
+@given(st.integers(1, 40), st.integers(1, 40), st.tuples(st.integers(1, 30), st.integers(1, 30)), st.integers(0, 99))
 def test_downsampling_takes_the_centre(width: int, height: int, size: tuple[int, int], seed: int) -> None:
     sensor = SensorSize(width, height)
     events = random_events(200, seed, sensor)
@@ -79,9 +73,8 @@ def test_strided_and_read_only_events() -> None:
     events = random_events(400, 1)
     every_other = events[::2]
     every_other.flags.writeable = False
-    assert np.array_equal(
-        bin_events(every_other, 0, 1000, 5, SENSOR, mode="count"), reference(events[::2], 0, 1000, 5, SENSOR)
-    )
+    counts = bin_events(every_other, 0, 1000, 5, SENSOR, mode="count")
+    assert np.array_equal(counts, reference(events[::2], 0, 1000, 5, SENSOR))
 
 
 @pytest.mark.parametrize(("x", "y"), [(17, 0), (0, 9), (-1, 0), (0, -1), (32767, -32768)])

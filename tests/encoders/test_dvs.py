@@ -50,14 +50,11 @@ def test_the_stream_gives_the_bins_of_the_window() -> None:
     assert not any(b.reset for b in bins)
 
 
+SEEDS, CUTS = st.integers(0, 2**32 - 1), st.lists(st.integers(0, 400), max_size=12)
 SHOWING = DvsEncoder(SENSOR, (7, 13), bin_us=1000, steps=5)
 
 
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    cuts=st.lists(st.integers(0, 400), max_size=12),
-    back_us=st.sampled_from([0, 2_000, 9_000]),
-)
+@given(SEEDS, CUTS, st.sampled_from([0, 2_000, 9_000]))
 def test_a_bin_may_show_the_bins_before_it_however_events_are_cut(seed: int, cuts: list[int], back_us: int) -> None:
     events = random_events(400, 30_000, seed)
     events["t"][300:] += 50_000  # a gap, after which nothing older is shown
@@ -89,7 +86,7 @@ def left_half(events: Events) -> Events:
     return events[events["x"] < SENSOR.width]
 
 
-@given(seed=st.integers(0, 2**32 - 1), cuts=st.lists(st.integers(0, 400), max_size=12))
+@given(SEEDS, CUTS)
 def test_through_a_window_time_goes_by_all_events_in_order_however_they_are_cut(seed: int, cuts: list[int]) -> None:
     events = random_events(400, 60_000, seed)
     events["t"] += np.random.default_rng(seed).integers(-1_000, 1_000, 400)  # a little out of order

@@ -35,9 +35,8 @@ def test_published_vectors(text: str, expected: list[tuple[int, int, int, bool]]
 def test_what_is_sent_is_received(layout: str) -> None:
     rng = np.random.default_rng(0)
     n = 5000
-    sent = make_events(
-        np.sort(rng.integers(0, 2**31, n)), rng.integers(0, 1280, n), rng.integers(0, 720, n), rng.integers(0, 2, n)
-    )
+    t, x, y, p = (rng.integers(0, end, n) for end in (2**31, 1280, 720, 2))
+    sent = make_events(np.sort(t), x, y, p)
     datagrams = list(encode(sent, layout))
     assert all(1472 - EVENT_BYTES[layout] < len(datagram) <= 1472 for datagram in datagrams[:-1])
     decoder = WireDecoder(layout)

@@ -91,9 +91,8 @@ def test_what_is_read_at_a_place_has_its_middle_on_the_sensor(sensor: SensorSize
 def test_what_hardly_moves_is_drawn_over_as_many_bins_as_it_takes(seed: int, density: float) -> None:
     """Tile by tile, from the bins themselves: the fewest of the last in which enough cells around it were lit."""
     random, held = np.random.default_rng(seed), Held((2, 40, 56))
-    bins = (random.random((HOLDS + 4, 2, 40, 56)) < random.uniform(0, 2 * density, (HOLDS + 4, 1, 1, 56))).astype(
-        np.uint8
-    )
+    shares = random.uniform(0, 2 * density, (HOLDS + 4, 1, 1, 56))
+    bins = (random.random((HOLDS + 4, 2, 40, 56)) < shares).astype(np.uint8)
     shown = [held.push(x) for x in bins]
     for n, x in ((n, shown[n]) for n in (0, 1, HOLDS + 3)):
         united = [bins[first : n + 1].max(0) for first in range(n, max(n - HOLDS, -1), -1)]

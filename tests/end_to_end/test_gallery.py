@@ -69,9 +69,8 @@ def test_the_microcontrollers_reader_reads_a_digit() -> None:
     run("A reader on a microcontroller")
     subprocess.run(["make", "-C", "digit_c", f"CC={' '.join(c_compiler())}"], check=True)
     words = nmnist_records(events_of("digit-7")).tobytes()
-    lines = subprocess.run(
-        ["digit_c/example", "nmnist", "34", "34"], input=words, capture_output=True, check=True
-    ).stdout
+    command = ["digit_c/example", "nmnist", "34", "34"]
+    lines = subprocess.run(command, input=words, capture_output=True, check=True).stdout
     seen = [line.split("\t")[1:4] for line in lines.decode().splitlines()]
     assert (seen[-1][:2], {held for *_, held in seen}) == (["7", "7"], {"-", "7"})
 

@@ -246,12 +246,9 @@ def test_health_metrics_and_methods(client: TestClient) -> None:
     client.post("/v1/predict", files={"file": picture()})
     text = client.get("/metrics").text
     assert 'spikesight_requests_total{route="/v1/predict",status="200"}' in text
-    for method, path, allowed in (
-        ("GET", "/v1/predict", "POST"),
-        ("POST", "/v1/models", "GET"),
-        ("PUT", "/metrics", "GET"),
-    ):
-        answer = client.request(method, path)
+    for words in ("GET /v1/predict POST", "POST /v1/models GET", "PUT /metrics GET"):
+        wrong, path, allowed = words.split()
+        answer = client.request(wrong, path)
         assert (refused(answer)[0], answer.headers["allow"]) == (405, allowed)
     assert refused(client.get("/nothing")) == (404, "there is nothing at this path")
 

@@ -33,9 +33,7 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("SPIKESIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM"
-)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it, or set SPIKESIGHT_CHROMIUM")
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 REFUSED = re.compile(r"status of (4|503)|net::ERR_|WebSocket connection|Cross-Origin-Opener")  # said by the browser

@@ -121,9 +121,8 @@ def test_a_named_set_calibrates_and_tests(tmp_path: Path, monkeypatch: pytest.Mo
     test = found.test.subset(9)
     x = (torch.from_numpy(test.pixels) / 255 - found.mean[0]) / found.std[0]
     right = int((ann(x).argmax(1).numpy() == test.labels).sum())
-    spiking = sum(
-        classifier.predict_image(image[0])[-1].index == label for image, label in zip(test.pixels, test.labels)
-    )
+    said = [classifier.predict_image(image[0])[-1].index for image in test.pixels]
+    spiking = int((np.array(said) == test.labels).sum())
     assert (measured["test_images"], measured["correct"]) == (9, spiking)
     assert measured["ann_accuracy"] == pytest.approx(100 * right / 9, abs=0.01)
     assert measured["accuracy"] == measured["accuracy_at"]["6"] == pytest.approx(100 * spiking / 9, abs=0.01)

@@ -80,9 +80,8 @@ def test_packed_mcap(pack: str, tmp_path: Path) -> None:
     path = mcap(tmp_path / "a.mcap", pack)
     assert np.array_equal(read_recording(path).events, read_recording(tmp_path / "recording.mcap").events)
     if pack != "none":
-        path.write_bytes(
-            path.read_bytes().replace(b"\x04\0\0\0zstd", b"\x04\0\0\0own!").replace(b"\3\0\0\0lz4", b"\3\0\0\0own")
-        )
+        packed = path.read_bytes().replace(b"\x04\0\0\0zstd", b"\x04\0\0\0own!")
+        path.write_bytes(packed.replace(b"\3\0\0\0lz4", b"\3\0\0\0own"))
         refusal(lambda: read_recording(path), "it is packed with 'own", RecordingError)
 
 

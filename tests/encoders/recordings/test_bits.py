@@ -329,9 +329,7 @@ def test_packets_end_where_the_table_of_them_begins(tmp_path: Path) -> None:
 PACKET = next(packets_of(random_events(2, DAVIS)))
 
 
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 31), st.integers(0, 255)), max_size=2), end=st.integers(0, len(PACKET))
-)
+@given(st.lists(st.tuples(st.integers(0, 31), st.integers(0, 255)), max_size=2), st.integers(0, len(PACKET)))
 def test_a_damaged_packet_is_an_error_or_events(changes: list[tuple[int, int]], end: int) -> None:
     packet = bytearray(PACKET)
     for place, value in changes:

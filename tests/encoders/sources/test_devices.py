@@ -94,10 +94,8 @@ def test_a_file_of_biases(tmp_path: Path) -> None:
     library = neuromorphic([])
     PropheseeDriver(parse(f"prophesee?biases={path}"), library)
     assert library.asked["configuration"].biases == Biases(-10, 12, 7)
-    for text, says in (
-        ("bias_diff_on = 3", "VALUE % bias_NAME"),
-        ("3 % speed", "no bias 'speed': it has diff_on, diff_off, fo"),
-    ):
+    wrong = {"bias_diff_on = 3": "VALUE % bias_NAME", "3 % speed": "no bias 'speed': it has diff_on, diff_off, fo"}
+    for text, says in wrong.items():
         path.write_text(text)
         with pytest.raises(SourceError, match=says):
             PropheseeDriver(parse(f"prophesee?biases={path}"), library)
@@ -339,8 +337,5 @@ def test_a_cameras_server_is_read_as_its_bytes_come_and_to_the_end() -> None:
 
 @pytest.mark.parametrize("sent", [b"HTTP/1.1 400 Bad Request\r\n\r\n", header(SENSOR, LZ4)[:20], b""])
 def test_what_is_no_cameras_server_is_left(sent: bytes) -> None:
-    with (
-        server(sent) as address,
-        pytest.raises(SourceLost, match="what answers at dv://there:1 is no camera's server that can be read"),
-    ):
-        DvDriver(address)
+    with server(sent) as address:
+        refusal(lambda: DvDriver(address), "at dv://there:1 is no camera's server that can be read", SourceLost)

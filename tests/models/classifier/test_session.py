@@ -224,9 +224,8 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     later["t"] += some_events(300)["t"][-1]
     undisturbed = Session(old, SENSOR)
     undisturbed.push(some_events(300))
-    assert [given.x.tobytes() for given in session.push(later)] == [
-        given.x.tobytes() for given in undisturbed.push(later)
-    ]
+    ours, theirs = ([given.x.tobytes() for given in one.push(later)] for one in (session, undisturbed))
+    assert ours == theirs
 
 
 def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:

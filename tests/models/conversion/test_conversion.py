@@ -32,9 +32,8 @@ def small_images() -> Tensor:
 def one_layer() -> nn.Module:
     """One layer of neurons between a convolution and a read-out."""
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
-    ).eval()
+    behind = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *behind).eval()
 
 
 def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:

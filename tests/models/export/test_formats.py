@@ -83,9 +83,8 @@ def test_onnx_names_metadata_and_a_free_batch(tmp_path: Path) -> None:
     assert json.loads(facts["spikesight.contract"])["bin_us"] == 10_000
     assert json.loads(facts["spikesight.labels"]) == ["a", "b", "c"]
     assert json.loads(facts["spikesight.state"]) == {key: list(value.shape[1:]) for key, value in state.items()}
-    assert json.loads(facts["spikesight.known"])["kinds"][0]["lines"]["shown"] == pytest.approx(
-        known.lines.shown.tolist()
-    )
+    (kind,) = json.loads(facts["spikesight.known"])["kinds"]
+    assert kind["lines"]["shown"] == pytest.approx(known.lines.shown.tolist())
     rates = Rates(network, known.layers)
     for streams in (1, 5):
         x = example_inputs(CONTRACT, 1, streams)
@@ -101,9 +100,8 @@ def test_converted_networks(tmp_path: Path) -> None:
     images = torch.rand(8, 3, 8, 8, generator=torch.Generator().manual_seed(0))
     layers = [nn.Conv2d(3, 8, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(128, 3)]
     card = Card(Contract("image", 3, 8, 8, 4, "direct"), ("a", "b", "c"))
-    assert "100 of 100" in export(
-        convert(nn.Sequential(*layers).eval(), [images], "ours"), card, tmp_path / "model.onnx"
-    )
+    network = convert(nn.Sequential(*layers).eval(), [images], "ours")
+    assert "100 of 100" in export(network, card, tmp_path / "model.onnx")
 
 
 @pytest.mark.parametrize(("added", "differs"), [(0.9e-3, False), (1.1e-3, True), (math.nan, True)])

@@ -336,12 +336,10 @@ def heard(answers: list[Prediction]) -> list[tuple[object, ...]]:
 def alone(events: Events) -> list[tuple[object, ...]]:
     """The same stream without a service."""
     stream = Alone(Session(DRAWING, DRAWING_SIZE, objects=4))
-    answers = [
-        (answer.steady, json.loads(json.dumps(answer.prediction.fields())))
-        for answer in stream.step(stream.session.push(events))
-    ]
-    assert max(len(fields["objects"]) for _, fields in answers) >= 2
-    return [(steady, *(fields[name] for name in NAMES)) for steady, fields in answers]
+    answers = stream.step(stream.session.push(events))
+    said = [(answer.steady, json.loads(json.dumps(answer.prediction.fields()))) for answer in answers]
+    assert max(len(fields["objects"]) for _, fields in said) >= 2
+    return [(steady, *(fields[name] for name in NAMES)) for steady, fields in said]
 
 
 def test_a_stream_answers_as_it_would_alone(drawing_client: Client) -> None:

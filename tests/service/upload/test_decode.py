@@ -74,9 +74,7 @@ def test_exif_rotation_is_applied() -> None:
 
 
 @hypothesis_settings(max_examples=80)
-@given(
-    suffix=st.sampled_from(list(SUFFIXES)), cut=st.integers(0, 400), at=st.integers(0, 200), put=st.binary(max_size=8)
-)
+@given(st.sampled_from(list(SUFFIXES)), st.integers(0, 400), st.integers(0, 200), st.binary(max_size=8))
 def test_damage_is_an_upload_error_or_pixels(suffix: str, cut: int, at: int, put: bytes) -> None:
     data = picture(suffix, (12, 9))
     data = data[: max(0, len(data) - cut)]

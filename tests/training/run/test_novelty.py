@@ -140,10 +140,8 @@ def test_things_are_counted_by_class_with_an_interval() -> None:
 
 def says(*labels: str | None) -> list[Prediction]:
     """One step each, of 10 ms."""
-    return [
-        replace(PREDICTION, end_us=10_000 * n, commitment=Commitment(label, (), 0.1, n > 6, None))
-        for n, label in enumerate(labels, 1)
-    ]
+    made = [Commitment(label, (), 0.1, n > 6, None) for n, label in enumerate(labels, 1)]
+    return [replace(PREDICTION, end_us=10_000 * n, commitment=one) for n, one in enumerate(made, 1)]
 
 
 def test_what_was_committed_to_counts_while_a_thing_is_in_view() -> None:
@@ -204,10 +202,7 @@ def test_recordings_follow_each_other_at_random_with_and_without_a_gap() -> None
 def test_things_before_two_sensors_are_in_two_streams() -> None:
     takes = [Take(partial(lambda n: (events_of(SHORT_US), SensorSize(24, 32 + n % 2)), n), 0) for n in range(6)]
     found = list(streams(EVENT_CONTRACT, takes, 1, gaps=False))
-    assert [(len(one.rows), {row % 2 for row in one.rows}) for one in found] in (
-        [(3, {0}), (3, {1})],
-        [(3, {1}), (3, {0})],
-    )
+    assert sorted(sorted(one.rows) for one in found) == [[0, 2, 4], [1, 3, 5]]
 
 
 @pytest.mark.parametrize(("shortest", "bins"), [(1000, [1, 2, 5, 10]), (2000, [2, 5, 10]), (0, [10])])
@@ -424,11 +419,11 @@ def test_a_run_is_as_long_as_could_be_told_from_its_beginning(begun: Data, data:
     wrong = replace(data.val, frames=data.val.frames[rows], labels=1 - data.val.labels[rows])
     items = [replace(data.val_items[0], path=Path(f"{n}.npz")) for n in range(12)]
     assert reason(replace(begun, val=wrong, val_items=items)) is None
-    one_each = {
-        name: [replace(item, path=Path(f"{item.label}.npz")) for item in getattr(data, name)]
-        for name in ("train_items", "val_items")
-    }
-    assert reason(replace(begun, **one_each)) is not None, "one recording a class has validation windows"
+    parts = data.train_items, data.val_items
+    train, val = ([replace(item, path=Path(f"{item.label}.npz")) for item in items] for items in parts)
+    assert reason(replace(begun, train_items=train, val_items=val)) is not None, (
+        "one recording a class has validation windows"
+    )
 
 
 def test_a_head_alone_says_what_it_reads(data: Data, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -158,9 +158,8 @@ def assessed(*, known: bool = True) -> Readings:
         replace(PREDICTION, label=label, index=int(a < 0.5), probabilities=(a, 1 - a), known=score)
         for label, a, score in zip(labels, sure, familiar)
     ]
-    return Readings(
-        labels=("a", "b"), classes=("a", "b", "c"), truth=np.array([0, 0, 1, 1, 2, 2]), answers=tuple(answers)
-    )
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    return Readings(labels=("a", "b"), classes=("a", "b", "c"), truth=truth, answers=tuple(answers))
 
 
 def test_right_is_what_is_shown_and_the_best_guess_another_column() -> None:

@@ -95,9 +95,8 @@ def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
         ("y", str(first), 1000), ("x", str(second), 1000),
     ]  # fmt: skip
     windows = tuple(Item(first, 0, begin_us=begin, length_us=100_000) for begin in (0, 300_000))
-    assert [(one.piece, len(one.events)) for one in read_examples(replace(whole, items=windows))] == [
-        (str(first), 200)
-    ] * 2
+    parts = read_examples(replace(whole, items=windows))
+    assert [(one.piece, len(one.events)) for one in parts] == [(str(first), 200)] * 2
     first.write_bytes(b"PK\3\4")
     refusal(lambda: list(read_examples(whole)), r"a\.npz", DataError)
 
