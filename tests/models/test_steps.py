@@ -17,12 +17,9 @@ from tests.support.exporting import CARD, CONFIG
 from tests.support.models import EVENT_CONTRACT, lively, some_known, tiny, trials
 
 LABELS = ("a", "b")
-A, B, STRANGE, EMPTY = (
-    Judged(np.array([0.97, 0.03]), 1.0, False),
-    Judged(np.array([0.03, 0.97]), 1.0, False),
-    Judged(np.array([0.97, 0.03]), 0.01, False),
-    Judged(np.array([0.97, 0.03]), 0.0, True),
-)
+SURE = np.array([0.97, 0.03])
+A, B = Judged(SURE, 1.0, False), Judged(SURE[::-1].copy(), 1.0, False)
+STRANGE, EMPTY = Judged(SURE, 0.01, False), Judged(SURE, 0.0, True)
 
 
 def shown(steady: StableLabel, seen: list[Judged]) -> list[str]:

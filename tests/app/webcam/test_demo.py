@@ -133,13 +133,9 @@ def crossing(frames: int) -> Iterator[Chunk]:
 
 def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) -> None:
     sent: list[dict[str, Any]] = []
-    demo = Demo(
-        Classifier.load(find("nmnist")),
-        Source("clip", crossing(50), live=False),
-        objects=4,
-        counting=Counting.of("line:160,240,160,0"),
-        report=Report(sent.append, "clip", every_step=False),
-    )
+    source, report = Source("clip", crossing(50), live=False), Report(sent.append, "clip", every_step=False)
+    counting = Counting.of("line:160,240,160,0")
+    demo = Demo(Classifier.load(find("nmnist")), source, objects=4, counting=counting, report=report)
     webcam.run_without_window(demo, 9)
     (line,) = capsys.readouterr().out.splitlines()
     record = json.loads(line)

@@ -220,10 +220,8 @@ def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...],
 def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
     path = bag(tmp_path / "a.db3", {"/events": Of([EVENTS, *[EVENTS[:40]] * 500], "mono")})
     made = sqlite3.connect(path)
-    (size,), (root,) = (
-        made.execute("PRAGMA page_size").fetchone(),
-        made.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone(),
-    )
+    (size,) = made.execute("PRAGMA page_size").fetchone()
+    (root,) = made.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
     made.close()
     data, page = bytearray(path.read_bytes()), (root - 1) * size
     assert data[page] == 5, "it leads to pages of rows"

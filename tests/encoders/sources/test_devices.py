@@ -126,9 +126,8 @@ def test_the_real_library_takes_what_is_set(tmp_path: Path) -> None:
 
 
 def test_a_webcam_goes_through_the_pixel_model() -> None:
-    frames: Iterator[tuple[bool, Any]] = iter(
-        [(True, np.full((60, 80, 3), 40, np.uint8)), (True, np.full((60, 80, 3), 200, np.uint8)), (False, None)]
-    )
+    dark, light = (np.full((60, 80, 3), grey, np.uint8) for grey in (40, 200))
+    frames: Iterator[tuple[bool, Any]] = iter([(True, dark), (True, light), (False, None)])
     import cv2
 
     library = SimpleNamespace(
@@ -277,11 +276,9 @@ def test_a_flood_of_others_does_not_hold_up_the_allowed_sender(monkeypatch: pyte
 
 def test_udp_mistakes_get_one_sentence() -> None:
     driver = udp()
-    for text, says in (
-        ("40999", "add size=WIDTHxHEIGHT"),
-        ("40999?size=3x3&format=xyz", "no layout 'xyz'"),
-        (f"{driver.port}?size=34x30", "cannot listen at"),
-    ):
+    wrong = {"40999": "add size=WIDTHxHEIGHT", "40999?size=3x3&format=xyz": "no layout 'xyz'"}
+    wrong[f"{driver.port}?size=34x30"] = "cannot listen at"
+    for text, says in wrong.items():
         with pytest.raises(SourceError, match=says):
             open_source(f"udp://127.0.0.1:{text}")
     driver.close()

@@ -127,16 +127,9 @@ def test_spikes_equal_spikingjelly(images: Tensor) -> None:
 
 def joined() -> nn.Module:
     """Blocks with convolutions in their shortcuts: what both converters can read."""
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        stage(8, 8, 1, 1, "conv"),
-        stage(8, 16, 2, 2, "conv"),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 10),
-    )
+    first = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+    blocks = stage(8, 8, 1, 1, "conv"), stage(8, 16, 2, 2, "conv")
+    return nn.Sequential(*first, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
 def trained() -> tuple[nn.Module, Tensor, Tensor, Tensor]:

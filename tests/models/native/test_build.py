@@ -302,12 +302,8 @@ def test_calls_that_share_their_work_do_not_race(sanitiser: str, tmp_path: Path)
         write_plan(Engine(network, 37, 29), inputs(3, streams, size=(37, 29)).contiguous(), tmp_path / "plan")
         results = []
         for helpers in ((), ("2",), ("3",)):
-            done = subprocess.run(
-                [program, tmp_path / "plan", tmp_path / "result", *helpers],
-                env={"ASAN_OPTIONS": "detect_leaks=0"},
-                capture_output=True,
-                text=True,
-            )
+            command = [program, tmp_path / "plan", tmp_path / "result", *helpers]
+            done = subprocess.run(command, env={"ASAN_OPTIONS": "detect_leaks=0"}, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[:2000]
             results.append((tmp_path / "result").read_bytes())
         assert results[0] == results[1] == results[2]

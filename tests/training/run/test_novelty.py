@@ -292,13 +292,9 @@ TAKES = [f"{name}-{take}.npz" for name in ("cup", "phone") for take in range(1, 
 def data(tmp_path_factory: pytest.TempPathFactory) -> Data:
     root = tmp_path_factory.mktemp("read-out")
     write_takes(root / "mine", TAKES, 0.4, rate=2000)
-    config = small_config(
-        root,
-        data=str(root / "mine"),
-        **{"crop": "none", "height": 32, "width": 32, "epochs": 1},
-        **{"shift": 2, "rotate": 10.0, "scale": 0.0, "drop": 0.2},
-    )
-    return load_data(config)
+    options = {"crop": "none", "height": 32, "width": 32, "epochs": 1}
+    options |= {"shift": 2, "rotate": 10.0, "scale": 0.0, "drop": 0.2}
+    return load_data(small_config(root, data=str(root / "mine"), **options))
 
 
 def test_what_a_network_that_never_fires_cannot_tell_the_head_sees_in_the_input(data: Data) -> None:
