@@ -35,14 +35,19 @@ def test_counts_equal_add_at_and_tonic(seed: int) -> None:
     assert counts.dtype == np.uint8
     assert np.array_equal(counts, reference(events, start, bin_us, steps, SENSOR))
     foreign = events.astype([("t", "<i8"), ("x", "<i2"), ("y", "<i2"), ("p", "i1")])
-    span = {"time_window": bin_us, "start_time": start, "end_time": start + bin_us * steps}
-    safe = tonic.functional.to_frame_numpy(foreign, (17, 9, 2), **span)
+    end = start + bin_us * steps
+    safe = tonic.functional.to_frame_numpy(foreign, (17, 9, 2), time_window=bin_us, start_time=start, end_time=end)
     assert np.array_equal(counts, safe)
     binary = bin_events(events, start, bin_us, steps, SENSOR)
     assert np.array_equal(binary, counts > 0)
 
 
-@given(st.integers(1, 40), st.integers(1, 40), st.tuples(st.integers(1, 30), st.integers(1, 30)), st.integers(0, 99))
+@given(
+    width=st.integers(1, 40),
+    height=st.integers(1, 40),
+    size=st.tuples(st.integers(1, 30), st.integers(1, 30)),
+    seed=st.integers(0, 99),
+)
 def test_downsampling_takes_the_centre(width: int, height: int, size: tuple[int, int], seed: int) -> None:
     sensor = SensorSize(width, height)
     events = random_events(200, seed, sensor)

@@ -15,12 +15,13 @@ from spikesight.encoders.sources.devices import Plugged
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.shipped import find
+from tests.app.conftest import Ask
 from tests.support.models import kept
 
-Captured = pytest.CaptureFixture[str]
 
-
-def test_every_check_says_something_and_the_last_counts(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+def test_every_check_says_something_and_the_last_counts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     code = main(["doctor"])
     *lines, last = capsys.readouterr().out.splitlines()
     broken = sum(line.startswith("FIX") for line in lines)
@@ -62,9 +63,8 @@ def test_no_shipped_model_one_without_engine_and_a_broken_one(tmp_path: Path, mo
     assert next(doctor.check_models()).text.endswith("runs on PyTorch (no compiler)")
 
 
-def test_what_programs_read(capsys: Captured) -> None:
-    assert main(["models", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_what_programs_read(ask: Ask) -> None:
+    found = json.loads(ask("models", "--json").out)
     networks = {row["name"]: row for row in found["networks"]}
     for name in ("event-small", "resnet50"):
         network = SpikingResNet(NETWORKS[name])
@@ -82,12 +82,10 @@ def test_what_programs_read(capsys: Captured) -> None:
 @pytest.mark.parametrize(
     "found", [[], [Plugged("prophesee:7", "EVK4", "neuromorphic-drivers"), Plugged("webcam:0", "Lid", "webcam")]]
 )
-def test_what_is_plugged_in(found: list[Plugged], monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+def test_what_is_plugged_in(found: list[Plugged], monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     monkeypatch.setattr(cameras, "plugged_in", lambda: (found, ["a driver is missing"]))
-    assert main(["cameras"]) == (0 if found else 1)
-    *lines, note = capsys.readouterr().out.splitlines()
+    *lines, note = ask("cameras", code=not found).out.splitlines()
     assert [line.split() for line in lines] == [[one.source, one.name, f"({one.driver})"] for one in found]
     assert note == "note: a driver is missing"
-    assert main(["cameras", "--json"]) == (0 if found else 1)
     answer = {"cameras": [one._asdict() for one in found], "remarks": ["a driver is missing"]}
-    assert json.loads(capsys.readouterr().out) == answer
+    assert json.loads(ask("cameras", "--json", code=not found).out) == answer

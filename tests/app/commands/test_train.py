@@ -11,13 +11,14 @@ from unittest.mock import Mock
 import pytest
 
 import spikesight
-from spikesight.app.cli import main, train_dvs
+from spikesight.app.cli import train_dvs
 from spikesight.app.commands.calibrate import CONTRACT, settings
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.flags import to_yaml
 from spikesight.training.run.loop import TrainingError
+from tests.app.conftest import Ask
 from tests.support.exporting import CARD, CONFIG
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
 from tests.support.models import lively
@@ -169,8 +170,8 @@ def words(tmp_path: Path) -> list[str]:
     return ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
 
 
-def test_what_was_measured_is_said_and_kept(words: list[str], tmp_path: Path, capsys: Captured) -> None:
-    assert main([*words, "--to", str(tmp_path / "k")]) == 0
+def test_what_was_measured_is_said_and_kept(words: list[str], tmp_path: Path, ask: Ask) -> None:
+    said = ask(*words, "--to", tmp_path / "k").out.splitlines()[-1]
     kept = load(tmp_path / "k")[1]
     measured = kept.metrics["known"]
     assert kept.metrics["accuracy"] == 0.5
@@ -179,27 +180,23 @@ def test_what_was_measured_is_said_and_kept(words: list[str], tmp_path: Path, ca
     assert kept.conformal is not None
     assert kept.conformal.trials[CARD.contract.bin_us].counts.tolist() == [12, 12, 12]
     assert load(tmp_path / "m")[1].novelty is None
-    said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith(f"{tmp_path / 'k'}: from {measured['training']} training and {measured['validation']} valid")
     assert f"{measured['calibration_error_before']} -> {measured['calibration_error']}" in said
-    assert main(words) == 0
+    ask(*words)
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
 
 
-def test_what_is_learnt_is_said_and_a_model(tmp_path: Path, capsys: Captured) -> None:
+def test_what_is_learnt_is_said_and_a_model(tmp_path: Path, ask: Ask) -> None:
     names = [f"{label}/{number}.npz" for label in ("cup", "phone") for number in range(6)]
     things = str(write_takes(tmp_path / "things", names, 0.4))
     words = ["teach", "--data", things, "--features", "motions"]
-    assert main([*words, "--to", str(tmp_path / "few"), "--shots", "5", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(ask(*words, "--to", tmp_path / "few", "--shots", "5", "--json").out)
     assert (found["labels"], found["examples"], found["count"]) == (["cup", "phone"], {"cup": 5, "phone": 5}, 10)
     assert [row["count"] for row in found["baselines"]] == [10, 10]
     assert spikesight.load(tmp_path / "few").labels == ("cup", "phone")
-    assert main([*words, "--to", str(tmp_path / "all"), "--window-ms", "100"]) == 0
+    out = ask(*words, "--to", tmp_path / "all", "--window-ms", "100").out
     assert spikesight.load(tmp_path / "all").classifier.card.profile is not None
-    out = capsys.readouterr().out
     assert "examples: 24 of cup, 24 of phone" in out
     assert "held out" in out
     assert "ridge on log counts" in out
-    assert main(["evaluate", str(tmp_path / "few"), things, "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["shared"]) == 10
+    assert len(json.loads(ask("evaluate", tmp_path / "few", things, "--json").out)["shared"]) == 10

@@ -7,6 +7,7 @@ import struct
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -97,8 +98,7 @@ def test_a_file_of_biases(tmp_path: Path) -> None:
     wrong = {"bias_diff_on = 3": "VALUE % bias_NAME", "3 % speed": "no bias 'speed': it has diff_on, diff_off, fo"}
     for text, says in wrong.items():
         path.write_text(text)
-        with pytest.raises(SourceError, match=says):
-            PropheseeDriver(parse(f"prophesee?biases={path}"), library)
+        refusal(partial(PropheseeDriver, parse(f"prophesee?biases={path}"), library), says, SourceError)
     refusal(lambda: PropheseeDriver(parse("prophesee?biases=none.bias"), library), "cannot be read", SourceError)
 
 
@@ -191,8 +191,7 @@ def test_a_camera_of_inivation_s() -> None:
         ("inivation?rate=1e6", "no option rate"),
         ("inivation:none", "plugged in: inivation:DVXplorer_1"),
     ):
-        with pytest.raises(SourceError, match=says):
-            InivationDriver(parse(text), dv(DvCamera([]), "DVXplorer_1"))
+        refusal(partial(InivationDriver, parse(text), dv(DvCamera([]), "DVXplorer_1")), says, SourceError)
 
 
 def test_every_driver_is_asked_and_every_string_opens_a_source(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -279,8 +278,7 @@ def test_udp_mistakes_get_one_sentence() -> None:
     wrong = {"40999": "add size=WIDTHxHEIGHT", "40999?size=3x3&format=xyz": "no layout 'xyz'"}
     wrong[f"{driver.port}?size=34x30"] = "cannot listen at"
     for text, says in wrong.items():
-        with pytest.raises(SourceError, match=says):
-            open_source(f"udp://127.0.0.1:{text}")
+        refusal(partial(open_source, f"udp://127.0.0.1:{text}"), says, SourceError)
     driver.close()
 
 
