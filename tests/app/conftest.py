@@ -24,6 +24,7 @@ def ask(capsys: pytest.CaptureFixture[str]) -> Ask:
 
     def given(*words: object, code: int = 0) -> Said:
         assert main([*map(str, words)]) == code
-        return Said(*capsys.readouterr())
+        heard = capsys.readouterr()
+        return Said(heard.out, heard.err)
 
     return given
