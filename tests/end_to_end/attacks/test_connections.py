@@ -332,10 +332,3 @@ def test_a_full_queue_gets_503_and_keeps_its_connections() -> None:
 
         statuses = [status for own in together([client] * 8) for status in own]
         assert set(statuses) == {200, 503}
-
-
-@pytest.mark.attack("load", "deadline", "504")
-def test_a_missed_deadline_gets_504() -> None:
-    with running(deadline_s=0.001) as port:
-        answer = talk(port, post("/v1/predict", picture(size=(800, 600)), "Content-Type: image/png"))
-        assert status_of(answer) == 504

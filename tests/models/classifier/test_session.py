@@ -112,9 +112,7 @@ def test_before_a_camera_a_network_that_finds_nothing_sees_all_of_it_as_one_thin
 
 
 @pytest.mark.parametrize(("size", "grid"), [((320, 240), (192, 144)), ((40, 30), (120, 90)), ((64, 64), (64, 64))])
-def test_frames_of_any_size_are_a_view_and_boxes_are_in_their_pixels(
-    size: tuple[int, int], grid: tuple[int, int]
-) -> None:
+def test_frames_of_any_size_are_a_view_with_boxes_in_their_pixels(size: tuple[int, int], grid: tuple[int, int]) -> None:
     width, height = size
     session = Session(finding())
     still = np.zeros((height, width, 3), np.uint8)
@@ -227,9 +225,8 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     later["t"] += some_events(300)["t"][-1]
     undisturbed = Session(old, SENSOR)
     undisturbed.push(some_events(300))
-    assert [given.x.tobytes() for given in session.push(later)] == [
-        given.x.tobytes() for given in undisturbed.push(later)
-    ]
+    ours, theirs = ([given.x.tobytes() for given in one.push(later)] for one in (session, undisturbed))
+    assert ours == theirs
 
 
 @pytest.mark.parametrize("switched", [False, True])

@@ -79,9 +79,7 @@ async def test_large_arrays_come_beside_the_rest_and_may_be_written_to() -> None
 
 @pytest.mark.attack("recordings", "a decoder that does not end", "killed at the deadline; others go on")
 @pytest.mark.parametrize("function", [endless, calls.dribbling])
-async def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up(
-    function: Callable[[], None],
-) -> None:
+async def test_an_endless_call_is_killed_at_its_deadline_and_holds_nobody_up(function: Callable[[], None]) -> None:
     with calling() as call:
         await call(doubled, 1)
         stuck = [asyncio.create_task(call(function)) for _ in range(CALLS - 1)]
@@ -364,9 +362,7 @@ async def test_its_own_folder_is_its_own_for_one_call(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["private"]
 
 
-async def test_without_room_on_the_disk_calls_that_need_no_file_are_made(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_on_a_full_disk_calls_that_need_no_file_are_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
     with calling() as call:
         assert await call(doubled, 3) == 6

@@ -26,6 +26,7 @@ from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, 
 from spikesight.service.teach.sessions import Learner, TeachingSession
 from tests.service.teach.conftest import teaching
 from tests.support.models import tiny
+from tests.support.refusals import refusal
 from tests.support.waiting import PATIENCE_S, until
 
 
@@ -114,8 +115,7 @@ async def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
         bench.examples.check_room(f"class {number}")
         await bench.give(f"class {number}")
     bench.examples.check_room("class 0")
-    with pytest.raises(ServiceError, match=f"at most {MAX_CLASSES} classes"):
-        bench.examples.check_room("one more")
+    refusal(lambda: bench.examples.check_room("one more"), f"at most {MAX_CLASSES} classes", ServiceError)
     await bench.learner.settled()
     before = asyncio.all_tasks()
     bench.open.clear()
@@ -141,8 +141,7 @@ async def test_classes_are_so_many_also_when_they_come_at_once() -> None:
     bench.open.clear()
     coming = asyncio.gather(*(bench.give(label) for label in ("class 0", *"abcdefgh")))
     await asyncio.sleep(0)
-    with pytest.raises(ServiceError, match="another class has that name"):
-        bench.examples.rename("class 0", "a")
+    refusal(lambda: bench.examples.rename("class 0", "a"), "another class has that name", ServiceError)
     bench.examples.rename("class 0", "another")
     bench.open.set()
     taken = await coming
@@ -176,8 +175,7 @@ async def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: p
     await bench.learner.settled()
     assert (bench.learner.version, bench.learner.head, bench.learner.learning) == (0, None, False)
     assert "a head was not learnt" in caplog.text
-    with pytest.raises(ServiceError, match="show examples of at least two classes"):
-        bench.learner.ready()
+    refusal(lambda: bench.learner.ready(), "show examples of at least two classes", ServiceError)
 
 
 class Stepped:
@@ -239,8 +237,7 @@ async def test_a_session_runs_at_its_own_bin() -> None:
     async with teaching() as (_, sessions):
         model = (await sessions.begin("a", None)).learner.model
         assert model.at(model.classifier.contract.bin_us / 1000) is model
-        with pytest.raises(WrongBin, match="runs at its own bin"):
-            model.at(5)
+        refusal(lambda: model.at(5), "runs at its own bin", WrongBin)
 
 
 @pytest.mark.attack("teaching", "forty downloads of one session", "another's comes after one of them")
