@@ -25,10 +25,10 @@ import uvloop
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from benchmarks.common.handheld import draw_sheet, frames
-from benchmarks.common.noise import with_noise
 from benchmarks.serving.clients import Served, free_port, spikesight
 from benchmarks.serving.streams import TEXT, client_frame, connected, field
+from corpora.handheld import draw_sheet, frames
+from experiments.common.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.packets import T64, pack

@@ -80,7 +80,7 @@ def _tables(path: Path) -> Iterator[tuple[int, dict[str, float]]]:
 
 def twins() -> dict[str, list[float]]:
     """Return the accuracy in per cent after each bin of 31 ms, by form of the network."""
-    (path,) = (ROOT / "benchmarks" / "results").glob("twinlong-*.json")
+    (path,) = (ROOT / "experiments" / "results").glob("twinlong-*.json")
     (table,) = (one for one in json.loads(path.read_text())["tables"] if one["title"].startswith("accuracy by time"))
     return {row[0]: row[1:] for row in table["rows"]}
 

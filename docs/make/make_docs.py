@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[0]))  # this folder is n
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 import notebook
 
-from benchmarks.board.rows import BOARD, SIGNIFICANT, pairs, read_board
+from experiments.board.rows import BOARD, SIGNIFICANT, pairs, read_board
 from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
@@ -93,7 +93,7 @@ def results(name: str) -> Any:
 
 def measured(benchmark: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (processor, table) of all that a benchmark stored."""
-    for path in sorted((ROOT / "benchmarks" / "results").glob(f"{benchmark}-*.json")):
+    for path in sorted(ROOT.glob(f"*/results/{benchmark}-*.json")):
         found = json.loads(path.read_text())
         yield from ((found["processor"], table) for table in found["tables"])
 
@@ -282,7 +282,7 @@ def in_films() -> Iterator[str]:
 
 TWINS = ("SNN (LIF), ten frames", "ANN (ReLU), ten frames", "ANN (ReLU), one frame")
 SHORT = (*TWINS[:2], "RBF kernel on log counts")
-"""Columns of the table of twins, as benchmarks/twin names them: of long runs, of short ones."""
+"""Columns of the table of twins, as experiments/twin names them: of long runs, of short ones."""
 ASKED = (
     "N-MNIST", "N-MNIST, noise 20 Hz a pixel", "N-MNIST, speed 4 times", "MNIST-DVS, on its box",
     "made, motions of the training", "made, OpenCV's print", "no digit, told from digits (AUROC)",

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks.board import recordings
-from benchmarks.board.figures import Answers
-from benchmarks.board.rows import main
+from experiments.board import recordings
+from experiments.board.figures import Answers
+from experiments.board.rows import main
 from spikesight.models.statistics import interval
 from tests.support.inputs.data_sets import write_nmnist
 

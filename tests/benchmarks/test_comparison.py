@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.compare.comparison import CompareConfig, Comparison
-from benchmarks.compare.report import write_report
+from experiments.compare.comparison import CompareConfig, Comparison
+from experiments.compare.report import write_report
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.conversion import pictures_of, prepare

@@ -6,9 +6,10 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from benchmarks.common import drawn, report
-from benchmarks.common.faults import SUITE, Corruption, Fault
-from benchmarks.common.filmed import filmed_recording
+from benchmarks.common import report
+from corpora import drawn
+from corpora.filmed import filmed_recording
+from experiments.common.faults import SUITE, Corruption, Fault
 from spikesight.encoders.events import Events, SensorSize, check_events, empty_events, make_events
 
 SENSOR = SensorSize(40, 34)
@@ -42,7 +43,7 @@ def test_what_comes_out_is_a_recording_and_what_went_in_stays(row: Corruption) -
 
 
 def test_every_result_in_the_repository_is_readable_and_names_no_machine() -> None:
-    files = sorted(report.RESULTS.glob("*.json"))
+    files = sorted(report.ROOT.glob("*/results/*-*.json"))
     assert files
     for file in files:
         text = file.read_text()

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
-from benchmarks.corpora import digits, strokes
-from benchmarks.corpora.digits import Corpus, Pictures
-from benchmarks.corpora.scenes import IGNORED, NONE, Scenes, Things, targets
-from benchmarks.corpora.sets import list_digits
+from corpora import digits, strokes
+from corpora.digits import Corpus, Pictures
+from corpora.scenes import IGNORED, NONE, Scenes, Things, targets
+from corpora.sets import list_digits
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of
 from spikesight.encoders.recordings.files import read_recording

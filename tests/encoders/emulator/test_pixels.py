@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.common.handheld import texture
+from corpora.handheld import texture
 from spikesight.encoders.emulator.frames import LONGEST_US, PARTS, STEP_US, MovedFrames, moved
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common.metering import Work, measure
+from experiments.common.metering import Work, measure
 from spikesight.models.networks.metering import Meter, dense_macs, reach
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Rectifier

@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import spikesight
-from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
+from experiments.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.encoders.events import make_events
 from spikesight.encoders.native.build import library
 from spikesight.models.contract import CheckpointError

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.common.handheld import texture
+from corpora.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.samples import events_of
 

@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.handheld import texture
+from corpora.handheld import texture
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording

@@ -1,0 +1,1 @@
+"""Code that the experiments share: energy, faults, metering, noise and sensors."""
