@@ -9,7 +9,7 @@ converted   a converted CIFAR ResNet-18 with random weights; with `--ann` and `-
 sweep       ResNet-18 at T = 4, 3x224x224 images and T = 10, 2x128x128 events; the weights are random, and batch norms
             are shifted until each neuron layer fires at the stated rate, per cent
 
-Each table prints the input density of every layer. Libraries that are not installed (SpikingJelly: the extra `dev`;
+Libraries that are not installed (SpikingJelly: the extra `dev`;
 OpenVINO: pip install openvino; int8: onnxruntime and onnxscript) are left out, and a line says so.
 """
 
@@ -23,7 +23,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import report
-from benchmarks.common.engines import network_state, uses
 from benchmarks.common.networks import (
     Variants,
     exported,
@@ -66,12 +65,6 @@ EXACT = (
 )
 """Names of the dense variants in float32."""
 HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")  # int8 rounds currents: not the same network
-
-
-def print_uses(engine: Engine) -> None:
-    """Print the density of multiply-adds, layer by layer; a star marks layers run by the dense kernel."""
-    words = [f"{use.name} {use.density:.3f}{'' if use.event_driven else '*'}" for use in uses(engine)]
-    print("density a layer (* dense kernel): " + ", ".join(words))
 
 
 def print_parity(network: nn.Module, engine: Engine, x_seq: Tensor) -> None:
@@ -120,7 +113,8 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
         inputs = recorded[:, :streams]
         engine = Engine(network, *inputs.shape[3:])
         state = engine.run(inputs).state  # the first step would be silent
-        plain = network_state(engine, state)
+        with torch.inference_mode():
+            plain = network(inputs.float())[1]
         one, floats = inputs[-1:], inputs[-1:].float()
 
         def loop(engine: Engine = engine, one: Tensor = one, state: Any = state) -> None:
@@ -134,9 +128,7 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
 
         timings = paired({"network (torch)": torch_loop, "engine": loop}, "network (torch)", rounds)
         print_table(f"{name}: one step of {streams} stream(s)", timings, "network (torch)", per=20)
-    uses(engine)
     print_parity(network, engine, inputs.float())
-    print_uses(engine)
 
 
 def bench_shipped(recordings: Path | None, rounds: int) -> None:
@@ -200,9 +192,7 @@ def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rou
             print(f"(no rows of SpikingJelly: {error})")
     timings = paired(variants, base, rounds)
     print_table(f"{title} ({method}), T = {steps}, a step of one image", timings, base, per=steps)
-    uses(engine)
     print_parity(network, engine, x_seq)
-    print_uses(engine)
 
 
 def read_pictures(path: Path, count: int = 64) -> Tensor:
@@ -287,9 +277,7 @@ def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) 
     print_table(title, timings, base)
     print_against_dense(timings, "engine", EXACT)
     print_against_dense(timings, "engine bf16", HALF)
-    uses(engine)
     print_parity(network, engine, x_seq)
-    print_uses(engine)
 
 
 def print_against_dense(timings: dict[str, Timing], name: str, dense: tuple[str, ...]) -> None:

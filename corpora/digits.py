@@ -2,7 +2,7 @@
 
 A sample is a picture (handwriting of MNIST's training part, print, strokes, seven segments; or letters, scribbles,
 halves, textures, nothing ...) that moves (`motion`) on a ground before a sensor (`sensor`). Hidden from training are
-what the tables below do not name: the motion "circle", the kinds of experiments/real_input/near, OpenCV's fonts.
+what the tables below do not name: the motion "circle", the kinds of experiments/near, OpenCV's fonts.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Letters, symbols, mirrored and upside-down digits, two digits, halves, scribbles, edges, figures, hands, textures; light
 on dark as in MNIST. Characters that could be digits (O, I, l, S, ...) are left out, as are the kinds reserved for the
-benchmark (experiments/real_input/near.py).
+benchmark (experiments/near.py).
 """
 
 import math

@@ -1,4 +1,4 @@
-"""Measure a model under corruptions of scene and camera (experiments/common/faults.py).
+"""Measure a model under corruptions of scene and camera (experiments/faults.py).
 
     python -m experiments.corruptions MODEL DATA --root FOLDER [--to corruptions.json]
 
@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from experiments.common.faults import SUITE, Corruption, mirrored
+from experiments.faults import SUITE, Corruption, mirrored
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier

@@ -4,7 +4,7 @@
 
 Digits are MNIST's test images, print is OpenCV's. What a user is shown counts: `right` is the label, `wrong` another
 digit's label; the rest is "unknown" or "nothing". Hidden from the training: the motion "circle", OpenCV's fonts, the
-kinds of experiments/real_input/near, MNIST-DVS with its camera and its motion.
+kinds of experiments/near, MNIST-DVS with its camera and its motion.
 """
 
 import argparse
@@ -18,8 +18,8 @@ from benchmarks.common import report
 from corpora.digits import SIDE, Corpus, Pictures
 from corpora.motion import PATHS
 from corpora.others import Digits
-from experiments.common.faults import SUITE
-from experiments.real_input.near import near, print_digits
+from experiments.faults import SUITE
+from experiments.near import near, print_digits
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.models.classifier import Classifier, Stepper

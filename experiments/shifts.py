@@ -14,7 +14,7 @@ random order, and the streams of 20.
 at hand, of those of MNIST-DVS on the box of what is active. A thing is covered if its label is in the set at all its
 steps after half a window.
 
-Cameras are those of experiments/common/sensors.py, cropped to at most 360 pixels a side. They show MNIST's test digits
+Cameras are those of experiments/sensors.py, cropped to at most 360 pixels a side. They show MNIST's test digits
 and print to the shipped model, and Fashion-MNIST's clothes to a head that was taught with the first camera. "Warned"
 recordings are those that `predict` warns of. AUROC compares this camera's recordings with the first camera's by the
 input statistic that lies furthest outside the training range.
@@ -33,9 +33,9 @@ from numpy.typing import NDArray
 from benchmarks.common import report
 from corpora.digits import another_camera
 from corpora.printed import glyph
-from experiments.common import faults
-from experiments.common.sensors import CAMERAS, Camera
+from experiments import faults
 from experiments.digits import on_its_box
+from experiments.sensors import CAMERAS, Camera
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize
 from spikesight.encoders.preprocess.fit import centred

@@ -28,7 +28,7 @@ from benchmarks.common import report
 from benchmarks.serving.clients import Served, free_port, spikesight
 from benchmarks.serving.streams import TEXT, client_frame, connected, field
 from corpora.handheld import draw_sheet, frames
-from experiments.common.noise import with_noise
+from corpora.noise import with_noise
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.packets import T64, pack

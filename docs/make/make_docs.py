@@ -26,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[0]))  # this folder is n
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 import notebook
 
-from experiments.board.rows import BOARD, SIGNIFICANT, pairs, read_board
+from experiments import board as leaderboard
 from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
@@ -125,7 +125,7 @@ def models(root: str) -> Iterator[str]:
 def digits() -> Iterator[str]:
     """The shipped digit model on real recordings, on other cameras, and beside its baselines."""
     yield from head("what", "right", "best guess right, 95 % interval")
-    rows = [row for row in read_board(BOARD)["rows"] if row["figures"]]
+    rows = [row for row in leaderboard.rows() if row["figures"]]
     for row in (row for row in rows if row["name"].startswith("nmnist:")):
         yield line(row["name"].removeprefix("nmnist: "), shown(row), percent(*counts(row["figures"])))
     stream = results("nmnist/result.json")["stream"]
@@ -359,7 +359,7 @@ SETS = {"motions": "drawn motions: ", "signs": "signed words: ", "mnist": "MNIST
 def board(*sets: str) -> Iterator[str]:
     """Rows of the board, by the names of their sets."""
     yield from head("what", "best guess right, %", "windows", "uJ, counted")
-    for row in read_board(BOARD)["rows"]:
+    for row in leaderboard.rows():
         of = row["name"].partition(":")[0]
         if row["figures"] and of in sets and row["name"] not in IN_CSV_ALONE:
             joules = row["figures"].get("microjoules")
@@ -382,11 +382,15 @@ PAIRED = {
 def differences() -> Iterator[str]:
     """What the board's paired tests tell between rows that matter."""
     yield from head("first and second", "recordings better by the first", "by the second", "p", "so")
-    found = {frozenset(pair[:2]): pair for pair in pairs(read_board(BOARD)["rows"])}
+    found = {frozenset(pair[:2]): pair for pair in leaderboard.pairs(leaderboard.rows())}
     for (first, second), words in PAIRED.items():
         pair = found[frozenset((first, second))]
         won, lost = (pair.better, pair.worse) if pair.first == first else (pair.worse, pair.better)
-        verdict = "no difference can be told" if pair.p >= SIGNIFICANT else f"the {'first' if won > lost else 'second'}"
+        verdict = (
+            "no difference can be told"
+            if pair.p >= leaderboard.SIGNIFICANT
+            else f"the {'first' if won > lost else 'second'}"
+        )
         yield line(words, won, lost, f"{pair.p:.2g}", verdict)
 
 
@@ -434,12 +438,12 @@ def page(name: str) -> str:
 
 def table() -> str:
     """Return docs/results/results.csv: every row of the board, with all figures that its command printed."""
-    rows = read_board(BOARD)["rows"]
+    rows = leaderboard.rows()
     skipped = ("wrong", "interval")
     keys = dict.fromkeys(key for row in rows for key in row["figures"] or {} if key not in skipped)
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "whose code", "what", "low", "high", *keys, "command", "date", "processor"])
+    writer.writerow(["row", "whose code", "what", "low", "high", *keys, "command at c8d0a246", "date", "processor"])
     for row in rows:
         figures, when = row["figures"] or {}, row["measured"] or {}
         low, high = figures.get("interval", ("", ""))

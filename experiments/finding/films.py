@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from corpora.handheld import texture
 from corpora.others import Digits, scribble
-from experiments.real_input.near import hershey_character
+from experiments.near import hershey_character
 from experiments.real_input.scenes import pen
 from spikesight.encoders.events import SensorSize
 

@@ -19,7 +19,7 @@ from benchmarks.common import report
 from corpora.digits import Pictures
 from corpora.others import Digits
 from corpora.scenes import NONE, Scenes, Things
-from experiments.real_input.near import near, print_digits
+from experiments.near import near, print_digits
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import Held, pyramid_of
 from spikesight.encoders.recordings.files import read_recording

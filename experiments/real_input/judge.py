@@ -8,7 +8,7 @@ from typing import Literal
 import cv2
 import numpy as np
 
-from experiments.common.noise import with_noise
+from corpora.noise import with_noise
 from experiments.real_input.scenes import HEIGHT, WIDTH, Clip
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import Events, SensorSize

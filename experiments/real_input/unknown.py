@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from benchmarks.common import report
 from corpora.drawn import MOTIONS, motion_recording
 from corpora.others import Digits
-from experiments.real_input.near import near, print_digits
+from experiments.near import near, print_digits
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import Events, SensorSize, make_events

@@ -11,8 +11,7 @@ from torch import Tensor
 
 from benchmarks.common.networks import exported, folded, inference, installed, onnx_runtime, openvino, quantised
 from benchmarks.common.timing import paired
-from experiments.board.figures import METERED, work
-from experiments.common.metering import measure
+from experiments.metering import measure
 from experiments.twin.questions import DRAWS, FewShots, Question
 from experiments.twin.train import OneFrame
 from spikesight.models.engine.engine import Engine
@@ -25,6 +24,7 @@ from spikesight.models.teach.head import Regression
 from spikesight.training.run.baselines import log_counts, predictions
 
 BATCH = 50
+METERED = 64  # windows to count operations on
 RESAMPLED = 2000  # draws of a bootstrap
 ROUNDS = 41  # of timings, in turns
 Right = dict[str, NDArray[np.float64]]  # share right of each unit [U], by question; a unit is a sample or a draw
@@ -133,11 +133,7 @@ def difference(first: NDArray[np.float64], second: NDArray[np.float64]) -> tuple
 def costs(network: SpikingResNet, asked: Question) -> dict[str, float]:
     """Count operations of a window: those with a non-zero input, and all."""
     x_seq = _sequence(asked.frames[:: max(1, len(asked.frames) // METERED)])
-    counted = work(network, x_seq)
-    return {
-        "macs": counted["macs"], "acs": counted["acs"], "dense": measure(network, x_seq[:, :1]).work.dense,
-        "microjoules": counted["microjoules"],
-    }  # fmt: skip
+    return measure(network, x_seq[:, :METERED])._asdict()
 
 
 def times(networks: Mapping[str, SpikingResNet], asked: Question, windows: int = 10) -> dict[str, float]:

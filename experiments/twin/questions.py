@@ -14,9 +14,9 @@ from torch import Tensor
 
 from corpora.digits import SIDE, Corpus, Pictures
 from corpora.others import KINDS, Digits
-from experiments.common.faults import SUITE
 from experiments.digits import SEED, on_its_box
-from experiments.real_input.near import HELD_OUT, near, print_digits
+from experiments.faults import SUITE
+from experiments.near import HELD_OUT, near, print_digits
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.roi.alignment import aligned, steps_of

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from experiments.common.noise import with_noise
+from corpora.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize
 
 

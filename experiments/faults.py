@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from experiments.common.noise import with_more, with_noise
+from corpora.noise import with_more, with_noise
 from spikesight.encoders.events import Events, SensorSize
 
 Random = np.random.Generator

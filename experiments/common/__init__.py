@@ -1,1 +1,0 @@
-"""Code that the experiments share: energy, faults, metering, noise and sensors."""
