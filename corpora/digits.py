@@ -292,7 +292,7 @@ def training_samples(
 
     `left_out`: numbers of MNIST's images that are not shown. Raises DataError without MNIST's training images.
     """
-    images, labels = training_digits(root)
+    images, labels = mnist_digits(root)
     free = np.setdiff1d(np.arange(len(labels)), [*left_out, *ASIDE, *CHOOSING])
     handwriting = Pictures(images[free], labels[free])
     digits = _corpus(handwriting, cache, PRINTED, STROKED, SAMPLES, seed)
@@ -343,7 +343,7 @@ def photographed(image: NDArray[np.uint8], random: np.random.Generator) -> NDArr
 
 def validation_samples(root: Path, cache: Path, seed: int) -> Corpus:
     """Return the samples that, beside recordings, choose and calibrate a model: of other images than the training's."""
-    images, labels = training_digits(root)
+    images, labels = mnist_digits(root)
     of = np.array(CHOOSING)[np.array(CHOOSING) < len(labels)]
     return _corpus(Pictures(images[of], labels[of]), cache, 600, 600, CHOSEN_BY, seed + 1_000_000)
 
@@ -390,7 +390,7 @@ def other_digits(root: Path, left_out: frozenset[int], count: int) -> list[tuple
 
     Each image has a camera of N-MNIST's size with random pixel settings, lens and path, and true times.
     """
-    images, labels = training_digits(root)
+    images, labels = mnist_digits(root)
     free = [index for index in ASIDE if index < len(images) and index not in left_out]
     chosen = [index for k in range(10) for index in [index for index in free if labels[index] == k][:count]]
 
@@ -408,11 +408,9 @@ def another_camera(random: np.random.Generator) -> Saccades:
     return replace(NMNIST, path_px=path, **spread)
 
 
-def training_digits(root: Path) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Read MNIST's training part: images uint8 [M, 28, 28] and labels [M]. Raises DataError if it is not there."""
-    images, labels = (
-        read_idx(find_idx(root, "mnist", f"train-{of}")) for of in ("images-idx3-ubyte", "labels-idx1-ubyte")
-    )
+def mnist_digits(root: Path, part: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """Read a part of MNIST, "train" or "t10k": images uint8 [M, 28, 28] and labels [M]. Raises MissingDataError."""
+    images, labels = (read_idx(find_idx(root, "mnist", f"{part}-{of}-ubyte")) for of in ("images-idx3", "labels-idx1"))
     return images, labels.astype(np.int64)
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from corpora.films import Matrix, laid, placed
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, EventsError, SensorSize
 
@@ -30,6 +31,12 @@ class Pose:
     y: NDArray[np.float64]
     scale: NDArray[np.float64]
     angle: NDArray[np.float64]
+
+    def matrix(self, shape: tuple[int, ...], sensor: SensorSize, frame: int, scale: float = 1.0) -> Matrix:
+        """Return the place of a page of this shape in a frame; `scale`: of the page where the path's scale is 1."""
+        x = sensor.width / 2 + self.x[frame] * sensor.height
+        y = sensor.height / 2 + self.y[frame] * sensor.height
+        return placed(shape, x, y, self.angle[frame], scale * self.scale[frame])
 
 
 def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, duration_ms: int = 800) -> Events:
@@ -53,7 +60,7 @@ def motion_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
     flicker = random.choice([0.0, random.uniform(0, 0.02)])
     parts = []
     for frame in range(frames):
-        picture = _paint(background, patch, mask, pose, frame)
+        picture = laid(background, patch, mask, pose.matrix(patch.shape, sensor, frame, 0.6 * sensor.height / side))
         light = 1 + flicker * math.sin(2 * math.pi * 100 * frame * FRAME_US * 1e-6)
         parts.append(camera.push((picture * light).clip(0, 255).astype(np.uint8), frame * FRAME_US))
     return np.concatenate(parts)
@@ -143,20 +150,3 @@ def _form(side: int, random: np.random.Generator) -> NDArray[np.float32]:
             a, b = (tuple(map(int, random.uniform(0, side, 2))) for _ in range(2))
             cv2.line(mask, a, b, 0.0, max(1, side // 16), cv2.LINE_AA)
     return cv2.GaussianBlur(mask, (0, 0), random.uniform(0.3, 1.2)).astype(np.float32)
-
-
-def _paint(
-    background: NDArray[np.float32], patch: NDArray[np.float32], mask: NDArray[np.float32], pose: Pose, frame: int
-) -> NDArray[np.float32]:
-    """Return one frame: the object at its pose before the background."""
-    height, width = background.shape
-    side = patch.shape[0]
-    zoom = pose.scale[frame] * 0.6 * height / side
-    cos, sin = zoom * math.cos(pose.angle[frame]), zoom * math.sin(pose.angle[frame])
-    centre_x, centre_y = width / 2 + pose.x[frame] * height, height / 2 + pose.y[frame] * height
-    matrix = np.array(
-        [[cos, -sin, centre_x - (cos - sin) * side / 2], [sin, cos, centre_y - (sin + cos) * side / 2]], np.float64
-    )
-    cover = cv2.warpAffine(mask, matrix, (width, height), flags=cv2.INTER_LINEAR)
-    grey = cv2.warpAffine(patch, matrix, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return (background + cover * (grey - background)).astype(np.float32)

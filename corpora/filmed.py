@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from corpora.drawn import HEADINGS, SENSOR, Pose, eased, number_of
+from corpora.films import Plane, laid
 from corpora.others import dead_leaves
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, empty_events
 from spikesight.encoders.preprocess.pool import Pool
 
-Plane = NDArray[np.float32]  # [H, W]
 FINE = (1, 2, 4)  # camera pixels along the side of one pixel of the recording
 FRAMES_US = (16_667, 33_333, 40_000)
 NOISE = 5.0  # largest standard deviation in grey values, of the finest pixels; larger pixels average it
@@ -45,7 +45,7 @@ def filmed_recording(motion: str, sensor: SensorSize = SENSOR, *, seed: int, dur
     for frame, t_us in enumerate(times.tolist()):
         picture = np.zeros((camera.height, camera.width), np.float32)
         for plane, mask, route in layers:
-            picture = _laid(picture, plane, mask, route, frame)
+            picture = laid(picture, plane, mask, route.matrix(plane.shape, camera, frame), cv2.BORDER_REFLECT)
         picture += noise * random.standard_normal(picture.shape, np.float32)
         parts.append(seen(emulator.push(picture.clip(0, 255).astype(np.uint8), t_us)))
     events = np.concatenate(parts)
@@ -131,23 +131,6 @@ def _placed(motion: str, moved: Pose, random: np.random.Generator) -> Pose:
 def _joined(inner: Pose, outer: Pose) -> Pose:
     """Combine a path inside a scene with the path of the scene, whose small turns and zooms are about the middle."""
     return Pose(inner.x + outer.x, inner.y + outer.y, inner.scale * outer.scale, inner.angle + outer.angle)
-
-
-def _laid(below: Plane, plane: Plane, mask: Plane | None, path: Pose, frame: int) -> Plane:
-    """Draw one plane over the picture at its pose; beyond its edge it is mirrored (no mask) or absent (mask)."""
-    height, width = below.shape
-    zoom, angle = path.scale[frame], path.angle[frame]
-    cos, sin = zoom * math.cos(angle), zoom * math.sin(angle)
-    middle_x, middle_y = plane.shape[1] / 2, plane.shape[0] / 2
-    at_x, at_y = width / 2 + path.x[frame] * height, height / 2 + path.y[frame] * height
-    matrix = np.array(
-        [[cos, -sin, at_x - cos * middle_x + sin * middle_y], [sin, cos, at_y - sin * middle_x - cos * middle_y]]
-    )
-    moved = cv2.warpAffine(plane, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
-    if mask is None:
-        return np.asarray(moved, np.float32)
-    cover = cv2.warpAffine(mask, matrix, (width, height))
-    return np.asarray(below + cover * (moved - below), np.float32)
 
 
 def cut(side: int, random: np.random.Generator) -> Plane:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from corpora.digits import COLUMNS, Corpus, Pictures, training_digits
+from corpora.digits import COLUMNS, Corpus, Pictures, mnist_digits
 from corpora.motion import table
 from corpora.others import KINDS, LETTERS, SYMBOLS, Digits
 from corpora.printed import GREEK_CYRILLIC, PICTOGRAMS, glyph
@@ -88,7 +88,7 @@ def pictures(root: Path, folder: Path, *, held_out: bool = False) -> dict[str, K
     """Return the pictures of each kind; `held_out`: others, of characters, photographs, writers and drawings that no
     training shows. No image of MNIST that calibrates the digit model is among them.
     """
-    images, labels = training_digits(root)
+    images, labels = mnist_digits(root)
     files, rows = sorted(folder.glob("*.jpg")), slice(42_000, 44_000) if held_out else slice(0, 40_000)
     written, random = Kind(images[rows], labels[rows]), np.random.default_rng(14 if held_out else 12)
     letters = GREEK_CYRILLIC + PICTOGRAMS if held_out else LETTERS + SYMBOLS

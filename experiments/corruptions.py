@@ -15,13 +15,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from corpora.digits import mnist_digits
 from experiments.faults import SUITE, Corruption, mirrored
 from spikesight.encoders.emulator.saccades import NMNIST, saccades
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.shipped import find
-from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.sets import MissingDataError
 from spikesight.training.run.assessment import assess
 from spikesight.training.run.readings import Change, Source, read_recordings, read_set
@@ -58,7 +58,7 @@ def _emulated(root: Path, sources: Sequence[Source]) -> list[Row]:
     available.
     """
     try:
-        images = read_idx(find_idx(root, "mnist", "t10k-images-idx3-ubyte"))
+        images = mnist_digits(root, "t10k")[0]
     except MissingDataError:
         return []
     names = [source.item.path.stem for source in sources]

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.common import report
-from corpora.digits import SIDE, Corpus, Pictures
+from corpora.digits import SIDE, Corpus, Pictures, mnist_digits
 from corpora.motion import PATHS
 from corpora.others import Digits
 from experiments.faults import SUITE
@@ -28,7 +28,6 @@ from spikesight.models.statistics import interval
 from spikesight.models.steps import Input, Prediction
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
-from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress
 
@@ -104,8 +103,7 @@ def main(argv: Sequence[str]) -> None:
             changed = [(fault.fault(*one, r), one[1]) for one, r in zip(recordings, random)]
             tell(f"N-MNIST, {fault.name} {fault.strength}", recorded(classifier, changed), truth)
 
-    images = read_idx(find_idx(args.root, "mnist", "t10k-images-idx3-ubyte"))
-    labels = read_idx(find_idx(args.root, "mnist", "t10k-labels-idx1-ubyte")).astype(np.int64)
+    images, labels = mnist_digits(args.root, "t10k")
     chosen = np.random.default_rng(SEED).permutation(len(images))[: args.count]
     for number, motion in enumerate(PATHS):
         corpus = Corpus(Pictures(images, labels), chosen, SEED + number, motions={motion: 1.0})

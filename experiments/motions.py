@@ -7,6 +7,7 @@ On video the ground truth is the dominant direction of dense optical flow (Farne
 Only windows with one clear direction count. The model sees the same frames through the emulated camera.
 """
 
+from collections import Counter
 from collections.abc import Iterator
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 
 from benchmarks.common import report
 from corpora.drawn import MOTIONS, motion_recording
+from experiments.films import NOTHING_MOVES, moving, watch
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
 from spikesight.models.classifier import Classifier, Stepper
@@ -56,6 +58,23 @@ def drawn(classifier: Classifier, count: int) -> None:
         low, high = interval(correct, total)
         print(f"drawn, {name:17} {correct}/{total} = {correct / total:.3f}  (95 % interval {low:.3f} to {high:.3f})")
         report.row(name, correct, total, low, high)
+
+
+def webcam(classifier: Classifier, photos: list[Path], count: int, seed: int) -> None:
+    """Print the label at the end of films of each motion, and of scenes in which nothing moves, seen as frames."""
+    report.table("motions before a webcam", "films", "right", "of", "low", "high")
+    total = 0
+    for kind in (*MOTIONS, *NOTHING_MOVES):
+        said = Counter[str]()
+        for n in range(count):
+            film = moving(kind, photos, np.random.default_rng((seed, n, *kind.encode())), on_circle=bool(n % 2))
+            said[[step.label for step in watch(classifier, film, "frames")][-1]] += 1
+        right = said["still" if kind in NOTHING_MOVES else kind]
+        total += right * (kind in MOTIONS)
+        report.row(kind, right, count, *interval(right, count))
+        print(f"{kind}: {right} of {count} {dict(said.most_common())}", flush=True)
+    every = count * len(MOTIONS)
+    report.row("all nine motions", total, every, *interval(total, every))
 
 
 def frames_of(path: Path) -> Iterator[tuple[int, np.ndarray]]:
@@ -118,10 +137,15 @@ def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--model", default="motions")
     parser.add_argument("--count", type=int, default=100, help="drawn recordings of each motion")
+    parser.add_argument("--photographs", type=Path, help="a folder with *.jpg")
+    parser.add_argument("--clips", type=int, default=5, help="films of a webcam of each motion")
+    parser.add_argument("--seed", type=int, default=11, help="of these")
     parser.add_argument("--videos", type=Path, help="a folder with *.mkv and *.mp4, searched in depth")
     args = parser.parse_args()
     classifier = Classifier.load(find(args.model))
     drawn(classifier, args.count)
+    if args.photographs is not None:
+        webcam(classifier, sorted(args.photographs.glob("*.jpg"))[1::2], args.clips, args.seed)
     if args.videos is not None:
         videos(classifier, args.videos)
     report.write("motions", args.json)

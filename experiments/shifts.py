@@ -31,7 +31,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
-from corpora.digits import another_camera
+from corpora.digits import another_camera, mnist_digits
 from corpora.printed import glyph
 from experiments import faults
 from experiments.digits import on_its_box
@@ -48,7 +48,7 @@ from spikesight.models.statistics import interval
 from spikesight.models.teach.few_shot import EmbeddedExample, Example, FewShotLearner, backbone
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
-from spikesight.training.data.images import FASHION, IMAGES, find_idx, read_idx
+from spikesight.training.data.images import FASHION, IMAGES
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.progress import with_progress
 from spikesight.training.run.assessment import auroc
@@ -89,9 +89,7 @@ def recordings(root: Path) -> Shown:
 
 def emulated(root: Path, count: int = 300) -> Shown:
     """Emulate MNIST's first test images, each before a different random camera."""
-    images, labels = (
-        read_idx(find_idx(root, "mnist", f"t10k-{part}-ubyte")) for part in ("images-idx3", "labels-idx1")
-    )
+    images, labels = mnist_digits(root, "t10k")
     cameras = [another_camera(np.random.default_rng([1, n])) for n in range(count)]
     return [(saccades(images[n], movement=camera, seed=n), int(labels[n])) for n, camera in enumerate(cameras)]
 
@@ -241,9 +239,7 @@ def digits_before(classifier: Classifier, root: Path, each: int, seed: int) -> N
     """Test the shipped model with each camera, and on print."""
     columns = "recordings", "right, %", "low", "high", "labelled, %", "warned, %", "AUROC"
     report.table("Other cameras: digits, as shipped", "camera", *columns)
-    images, labels = (
-        read_idx(find_idx(root, "mnist", f"t10k-{part}-ubyte")) for part in ("images-idx3", "labels-idx1")
-    )
+    images, labels = mnist_digits(root, "t10k")
     rows = np.random.default_rng(seed).permutation(len(images))[: 10 * each].tolist()
     own = None
     for name, camera in {"N-MNIST's": None, **CAMERAS}.items():

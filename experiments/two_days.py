@@ -21,12 +21,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
+from corpora.films import Film, Layer, Matrix, placed
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import write_recording
 
 SENSOR = SensorSize(128, 128)
-FRAME_US = 5_000
+RATE_HZ = 200
 THINGS = {3: "cat", 1: "car", 9: "truck", 4: "deer", 8: "ship"}
 
 
@@ -54,19 +55,19 @@ def filmed(thing: NDArray[np.float32], seconds: float, day: int, seed: int) -> I
     y, x = np.mgrid[-1:1:96j, -1:1:96j]
     mask = (1 / (1 + np.exp(((np.abs(x) ** 4 + np.abs(y) ** 4) - 0.8) * 25))).astype(np.float32)
     hertz, phase = speed * random.uniform(0.15, 0.7, (6, 3)), random.uniform(0, 2 * math.pi, (6, 3))
-    for frame in range(round(seconds * 1e6 / FRAME_US)):
-        t = frame * FRAME_US * 1e-6
+
+    def path(t: float) -> Matrix:
         dx, dy, turn, tilt, lean, near = np.sin(2 * math.pi * hertz * t + phase).mean(1)
-        scale = far * (1 + 0.35 * near)
-        angle, squeeze = 1.0 * turn, np.array([1 - abs(0.7 * tilt), 1 - abs(0.5 * lean)])
-        c, s = math.cos(angle), math.sin(angle)
-        matrix = np.array([[c, -s], [s, c]]) @ np.diag(squeeze) * scale
-        offset = 64 + 45 * np.array([dx, dy]) - matrix @ np.array([48, 48])
-        warp = np.hstack([matrix, offset[:, None]])
-        cover = cv2.warpAffine(mask, warp, (128, 128))
-        shown = cv2.warpAffine(thing, warp, (128, 128), borderMode=cv2.BORDER_REPLICATE)
-        view = (wall * (1 - cover) + shown * cover) * light
-        yield camera.push(view.clip(0, 255).astype(np.uint8), frame * FRAME_US)
+        matrix = placed(thing.shape, 64 + 45 * dx, 64 + 45 * dy, turn, far * (1 + 0.35 * near))
+        squeeze = np.array([1 - abs(0.7 * tilt), 1 - abs(0.5 * lean)])
+        matrix[:, 2] += matrix[:, :2] @ ((1 - squeeze) * 48)
+        matrix[:, :2] *= squeeze
+        return matrix
+
+    film = Film(
+        np.asarray(wall, np.float32), [Layer(thing, mask, path)], seconds, rate_hz=RATE_HZ, light=lambda _: light
+    )
+    yield from (camera.push(grey, t_us) for t_us, grey, _ in film.frames())
 
 
 def record(folder: Path, things: dict[str, NDArray[np.float32]], day: int, seconds: float, takes: int) -> None:

@@ -224,7 +224,7 @@ def unknown() -> Iterator[str]:
     """Inputs without a right answer: how well they are told from what was learnt, and how many get a label."""
     yield from head("model", "input", "count", "AUROC", "get a label, %")
     rows: dict[tuple[str, str], list[Any]] = {}
-    for _, table in measured("real_input"):
+    for _, table in (*measured("unknown"), *measured("real_input")):
         model, _, rest = table["title"].partition(": ")
         if rest in ("what has none", "what lies near digits and is none"):
             for row in table["rows"]:

@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from corpora.digits import SIDE, Corpus, Pictures
+from corpora.digits import SIDE, Corpus, Pictures, mnist_digits
 from corpora.others import KINDS, Digits
 from experiments.digits import SEED, on_its_box
 from experiments.faults import SUITE
@@ -24,7 +24,6 @@ from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
 from spikesight.training.data.cache import binned
-from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.tonic_sets import list_named
 from spikesight.training.teach.examples import plan, read_examples
 
@@ -95,8 +94,7 @@ def real(root: Path, contract: Contract) -> Iterator[Question]:
 
 def made(root: Path, count: int) -> Iterator[Question]:
     """Yield samples of the corpus: of MNIST's test images, of fonts and of kinds of no digit that it does not hold."""
-    images = read_idx(find_idx(root, "mnist", "t10k-images-idx3-ubyte"))
-    labels = read_idx(find_idx(root, "mnist", "t10k-labels-idx1-ubyte")).astype(np.int64)
+    images, labels = mnist_digits(root, "t10k")
     written, chosen = Pictures(images, labels), np.random.default_rng(SEED).permutation(len(images))[:count]
     printed, named = print_digits(SEED)
     kinds = near(Digits(images, labels), SEED, -(-count // len(HELD_OUT)), KINDS)

@@ -1,5 +1,7 @@
 """Out-of-distribution input: how well `known` separates it from in-distribution input, and how much of it gets a label.
 
+    python -m experiments.unknown --root shared/data --seed 11
+
 For the motion model almost every input has a right answer, even of kinds that it was not trained on: noise is `still`,
 and an object moved by N-MNIST's saccades travels on a triangle.
 """
@@ -13,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from benchmarks.common import report
+from corpora.digits import mnist_digits
 from corpora.drawn import MOTIONS, motion_recording
 from corpora.others import Digits
 from experiments.near import near, print_digits
@@ -21,11 +24,13 @@ from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.models.classifier import Classifier
 from spikesight.models.novelty import KEPT
+from spikesight.models.shipped import find
 from spikesight.models.steps import Input, Prediction
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item
 from spikesight.training.data.images import DEBIAN_FASHION, read_idx
 from spikesight.training.data.tonic_sets import list_named
+from spikesight.training.run.assessment import auroc
 from spikesight.training.run.novelty import calibration_error
 
 NOISE_HZ = 12.0
@@ -41,11 +46,6 @@ def final_answers(classifier: Classifier, things: Things) -> tuple[list[Predicti
         answers.append(classifier.predict(inputs[: classifier.contract.steps])[-1])
         labels.append(label)
     return answers, np.array(labels)
-
-
-def auroc(known: NDArray, strange: NDArray) -> float:
-    """Return the AUROC: the probability that a known sample's score exceeds a strange one's; ties count half."""
-    return float(np.mean(np.sign(known[:, None] - strange[None]) / 2 + 0.5))
 
 
 def class_of(classifier: Classifier, label: str) -> int:
@@ -100,14 +100,9 @@ def motions(classifier: Classifier, seed: int, labels: tuple[str, ...] = ()) -> 
         yield classifier.event_inputs(events, size), labels.index(name) if labels else -1
 
 
-def film_paths(root: Path) -> list[Path]:
-    """Return the paths of videos of people and traffic."""
-    return sorted(path for path in (root / "videos").rglob("*") if path.suffix in (".mp4", ".mkv"))
-
-
 def films(classifier: Classifier, root: Path) -> Things:
     """Yield videos of people and traffic, seen by an emulated camera, in windows of the read-out's horizon."""
-    for path in film_paths(root):
+    for path in sorted(path for path in (root / "videos").rglob("*") if path.suffix in (".mp4", ".mkv")):
         film, eye, parts = cv2.VideoCapture(str(path)), Emulator(FRAME), []
         rate = film.get(cv2.CAP_PROP_FPS) or 30
         for n in range(240):
@@ -139,12 +134,9 @@ def out_of_distribution(classifier: Classifier, root: Path, seed: int) -> dict[s
     if TRIANGLE in classifier.labels:
         return filmed
     random = np.random.default_rng(seed)
-    fashion = (
-        read_idx(DEBIAN_FASHION / "t10k-images-idx3-ubyte.gz")
-        if DEBIAN_FASHION.is_dir()
-        else np.empty((0, 28, 28), np.uint8)
-    )
-    digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
+    there, file = DEBIAN_FASHION.is_dir(), DEBIAN_FASHION / "t10k-images-idx3-ubyte.gz"
+    fashion = read_idx(file) if there else np.empty((0, 28, 28), np.uint8)
+    digits, _ = mnist_digits(root, "t10k")
     grains = random.integers(0, 256, (1000, 28, 28)).astype(np.uint8)
     if classifier.contract.kind == "image":
         show: Callable[[NDArray], list[Input]] = classifier.image_inputs
@@ -176,8 +168,7 @@ def in_distribution(classifier: Classifier, root: Path, seed: int) -> dict[str, 
     """Return in-distribution test data by name."""
     if TRIANGLE in classifier.labels:
         return {"drawn motions, other seeds": motions(classifier, seed, classifier.labels)}
-    digits = read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz")
-    labels = read_idx(root / "mnist" / "t10k-labels-idx1-ubyte.gz").astype(int)
+    digits, labels = mnist_digits(root, "t10k")
     order = np.random.default_rng(seed).permutation(len(digits))
     if classifier.contract.kind == "image":
         return {"MNIST test": ((encode_raw(classifier, digits[i]), int(labels[i])) for i in order)}
@@ -195,7 +186,7 @@ def answered(classifier: Classifier, root: Path, seed: int) -> dict[str, Things]
         return {}
     return {
         f"noise at {NOISE_HZ:.0f} Hz a pixel": noise(classifier, seed),
-        "digits by saccades": by_saccades(classifier, read_idx(root / "mnist" / "t10k-images-idx3-ubyte.gz"), seed),
+        "digits by saccades": by_saccades(classifier, mnist_digits(root, "t10k")[0], seed),
         "photographs by saccades": by_saccades(classifier, photographs(root), seed),
     }
 
@@ -243,9 +234,6 @@ def with_answers(classifier: Classifier, things: dict[str, Things], count: int) 
 
 def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     """Measure and report the tables of one model, with up to `count` samples a row."""
-    if classifier.novelty is None:
-        print(f"\n{classifier.name} is not calibrated: `spikesight calibrate` adds what `known` needs")
-        return
     begin_table(f"{classifier.name}: what it was trained on", OWN)
     owns = with_answers(classifier, in_distribution(classifier, root, seed), count)
     if others := answered(classifier, root, seed):
@@ -257,7 +245,7 @@ def rows(classifier: Classifier, root: Path, count: int, seed: int) -> None:
 
 def rows_of_near(classifier: Classifier, root: Path, count: int, seed: int) -> None:
     """Measure and report the tables of outliers near digits, with up to `count` drawings a row."""
-    digits = Digits(*(read_idx(root / "mnist" / f"t10k-{of}-ubyte.gz") for of in ("images-idx3", "labels-idx1")))
+    digits = Digits(*mnist_digits(root, "t10k"))
     begin_table(f"{classifier.name}: digits, written and printed", OWN)
     drawn, labels = print_digits(seed)
     own = in_distribution(classifier, root, seed)
@@ -286,4 +274,22 @@ def without_answers(classifier: Classifier, others: dict[str, Things], owns: dic
         strange = np.array([answer.known for answer in answers], float)
         for own, known in owns.items():
             through = 100 * float((strange >= np.quantile(known, 0.05)).mean())
-            add(name, own, len(strange), auroc(known, strange), through, 100 * float((strange >= KEPT).mean()))
+            add(name, own, len(strange), auroc(known, strange) or 0.0, through, 100 * float((strange >= KEPT).mean()))
+
+
+def main() -> None:
+    parser = report.parser(__doc__)
+    parser.add_argument("--root", type=Path, default=Path("data"), help="of mnist/, nmnist/ and imagenet_1perclass/")
+    parser.add_argument("--models", nargs="+", default=["nmnist", "mnist-direct", "motions"], help="names or folders")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--count", type=int, default=300, help="samples a row")
+    args = parser.parse_args()
+    for classifier in (Classifier.load(find(name)) for name in args.models):
+        rows(classifier, args.root, args.count, args.seed)
+        if TRIANGLE not in classifier.labels:
+            rows_of_near(classifier, args.root, args.count, args.seed)
+    report.write("unknown", args.json)
+
+
+if __name__ == "__main__":
+    main()
