@@ -46,7 +46,7 @@ lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTHON) .ci/lock.py
 
 bench: $(VENV)/.dev
-	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))) serving.load; do \
+	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do \
 		$(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; done; \
 		test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
