@@ -55,7 +55,7 @@ docs: $(VENV)/.installed
 
 pictures: $(VENV)/.dev
 	$(BIN)/python docs/pictures/take.py
-	$(BIN)/python docs/make/draw_trace.py
+	$(BIN)/python docs/make/draw.py
 	$(BIN)/python docs/make/notebook.py
 
 clean:

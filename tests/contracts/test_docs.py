@@ -303,10 +303,10 @@ def test_every_picture_is_used_and_accounted_for() -> None:
 
 def test_the_pictures_of_results_show_the_numbers_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "make")
-    draw = import_module("draw_results")
+    draw = import_module("draw")
     for name, numbers in {"accuracy": draw.accuracies(), "speed": draw.times(), "twins": draw.twins()}.items():
         picture = (draw.PICTURES / f"{name}.png").read_bytes()
-        assert draw.digest(numbers).encode() in picture, "python docs/make/draw_results.py"
+        assert draw.digest(numbers).encode() in picture, "python docs/make/draw.py"
 
 
 RESULTS = sorted(
