@@ -7,7 +7,7 @@ what the tables below do not name: the motion "circle", the kinds of experiments
 
 import hashlib
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, partial
 from pathlib import Path
@@ -26,14 +26,12 @@ from corpora.printed import glyph
 from corpora.sensor import Sensor, film
 from corpora.strokes import digit
 from spikesight.encoders.emulator.saccades import NMNIST, Saccades, saccades
-from spikesight.encoders.events import NMNIST_SENSOR, Events, SensorSize, make_events
+from spikesight.encoders.events import NMNIST_SENSOR, Events, make_events
 from spikesight.encoders.preprocess.fit import centred
-from spikesight.encoders.recordings.arrays import write_npz
 from spikesight.training.data.cache import cached
 from spikesight.training.data.images import find_idx, read_idx
 from spikesight.training.data.recordings import Read
 from spikesight.training.data.sets import Frames
-from spikesight.training.progress import with_progress
 
 PATHS = {"saccades": 0.3, "jumps": 0.15, "drift": 0.2, "tremor": 0.15, "still": 0.05, "hand": 0.15}
 SHOWN = {"handwriting": 0.52, "print": 0.22, "strokes": 0.26}
@@ -118,14 +116,6 @@ class Corpus:
         order = np.argsort(times, kind="stable")
         return make_events(*(each[order] for each in (times.astype(np.int64), x, y, p)))
 
-    def write(self, folder: Path, rows: Sequence[int]) -> None:
-        """Write samples as recordings, <folder>/<class>/<row>.npz: a data set as `train-dvs` and Tonic's users have."""
-        for row in with_progress(rows, "writing", "recording"):
-            label = int(self.labels[row])
-            path = folder / (str(label) if label < 10 else "none") / f"{row:07}.npz"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_npz(path, [self.events(row)], SensorSize(SIDE, SIDE))
-
     def filmed(self, rows: NDArray[np.int64], pool: int) -> "Filmed":
         """Return samples `rows` from a sensor of 34 * pool pixels a side, whose pixels are pooled."""
         seen, boxes = self.seen(rows, pool)
@@ -191,15 +181,9 @@ def scene(
     turn = path.angle + draws.uniform(-0.3, 0.3)[:, None]
     centre = torch.stack([draws.uniform(-3, 3), draws.uniform(-3, 3)], 1)[:, None]
     place, wide, slant = path.place + centre, draws.log(0.85, 1.18)[:, None], draws.uniform(-0.15, 0.15)[:, None]
-    cos, sin, half = turn.cos() * SIDE / 2 / shown, turn.sin() * SIDE / 2 / shown, SIDE / 2
+    half = SIDE / 2
+    at = pixels_on(place, turn, shown, wide, slant, half, side)
     place = place / half
-    grid = (torch.arange(side) * 2 + 1) / side - 1
-    x = (grid - place[..., :1])[:, :, None]  # [n, K, 1, side]
-    y = (grid - place[..., 1:])[..., None]
-    at = torch.empty(n, k, side, side, 2)  # each pixel's place in the picture, in [-1, 1]
-    across, down = cos / wide + slant * sin, sin / wide - slant * cos
-    torch.add(across[..., None, None] * x, down[..., None, None] * y, out=at[..., 0])
-    torch.add(-sin[..., None, None] * x, cos[..., None, None] * y, out=at[..., 1])
     films = at.view(n * k, side, side, 2)
     ink = F.grid_sample(images.repeat_interleave(k, 0), films, align_corners=False).view(n, k, side, side)
 
@@ -234,11 +218,33 @@ def scene(
         inside = torch.sigmoid(edge[..., 0]) * torch.sigmoid(edge[..., 1])
         backs[rows] += (paper[rows] - backs[rows]) * inside
     seen = torch.lerp(backs, tone.expand_as(backs), ink)
-    swing = torch.where(light_swing, draws.uniform(0, 0.12), torch.zeros(n))
-    swing = swing[:, None] * torch.sin(2 * math.pi * (draws.uniform(1, 12)[:, None] * t + draws.unit()[:, None]))
-    light = torch.log(STRAY + seen.clamp(min=0)) + swing.view(n, k, 1, 1)
+    light = torch.log(STRAY + seen.clamp(min=0)) + swinging(draws, t, light_swing)
     contrast_seen = torch.log((STRAY + tone) / (STRAY + paper)).abs().view(n)
     return Scene(light, contrast_seen, torch.cat([place * half + half, shown[..., None] * 20 / 14], 2))
+
+
+def pixels_on(
+    place: Tensor, angle: Tensor, shown: Tensor, wide: Tensor, slant: Tensor, half: float, side: int
+) -> Tensor:
+    """Return where the pixels of a view, `half` from its middle to its edge, lie on pictures: [n, K, side, side, 2],
+    from -1 to 1 across a picture. `place` [n, K, 2] is of its middle, `shown` [n, K] half of its side.
+    """
+    cos, sin, place = angle.cos() * half / shown, angle.sin() * half / shown, place / half
+    grid = (torch.arange(side) * 2 + 1) / side - 1
+    x = (grid - place[..., :1])[:, :, None]  # [n, K, 1, side]
+    y = (grid - place[..., 1:])[..., None]
+    at = torch.empty(*shown.shape, side, side, 2)
+    across, down = cos / wide + slant * sin, sin / wide - slant * cos
+    torch.add(across[..., None, None] * x, down[..., None, None] * y, out=at[..., 0])
+    torch.add(-sin[..., None, None] * x, cos[..., None, None] * y, out=at[..., 1])
+    return at
+
+
+def swinging(draws: Draws, t: Tensor, of: Tensor) -> Tensor:
+    """Return by how much the log of the light swings at the instants t [n, K] in the samples `of` [n], [n, K, 1, 1]."""
+    swing = torch.where(of, draws.uniform(0, 0.12), torch.zeros(len(t)))[:, None]
+    swing = swing * torch.sin(2 * math.pi * (draws.uniform(1, 12)[:, None] * t + draws.unit()[:, None]))
+    return swing[..., None, None]
 
 
 def inked(images: Tensor, draws: Draws) -> Tensor:

@@ -38,13 +38,6 @@ class Digits(NamedTuple):
                 return self.images[at], int(self.labels[at])
 
 
-def outliers(count: int, seed: int, digits: Digits) -> np.ndarray:
-    """Draw outliers, uint8 [count, 28, 28] (0 ground, 255 ink), equally many of each kind; the seed determines them."""
-    random = np.random.default_rng((seed, 1))
-    kinds = list(KINDS.values())
-    return np.stack([kinds[n % len(kinds)](digits, random) for n in range(count)])
-
-
 def two_digits(digits: Digits, random: Random) -> np.ndarray:
     """Draw two digits, anywhere from on top of each other to side by side."""
     (a, first), (b, second) = digits.draw(random), digits.draw(random)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, textures
+from corpora.digits import STRAY, TEXTURE_SIDE, TEXTURES, Pictures, cameras, inked, pixels_on, swinging, textures
 from corpora.motion import Draws, Path, paths
 from corpora.sensor import film
 from spikesight.encoders.pyramid import LINE, Held
@@ -157,7 +157,9 @@ class Scenes:
             tone = torch.where(up, base + difference, base - difference).clamp(0, 1.2)
             rows = of.nonzero()[:, 0]
             view = Path(place[rows], size[rows], path.angle[rows] + turned[rows, None])
-            at = _pixels(view, self.view, draws, rows)
+            wide, slant = draws.log(0.85, 1.18)[rows, None], draws.uniform(-0.15, 0.15)[rows, None]
+            half = view.size * 0.7  # of a picture, 14 of its pixels; a digit's box has 20
+            at = pixels_on(view.place, view.angle, half, wide, slant, self.view / 2, self.view)
             ink = F.grid_sample(images[rows].repeat_interleave(k, 0), at.flatten(0, 1), align_corners=False)
             ink = ink.view(len(rows), k, self.view, self.view)
             inside = _card(at, torch.where(blank[:, None], alone, card)[rows], soft[rows], rounded[rows])
@@ -178,9 +180,11 @@ class Scenes:
             contrast = torch.where(of & ~blank, torch.minimum(contrast, change), contrast)
             before = Things(of, torch.where(blank, NONE, label), place, size)
             found.append(before)
-        swing = torch.where(draws.chance(0.05), draws.uniform(0, 0.12), torch.zeros(n))
-        swing = swing[:, None] * torch.sin(2 * math.pi * (draws.uniform(1, 12)[:, None] * t + draws.unit()[:, None]))
-        return torch.log(STRAY + light.clamp(min=0)) + swing.view(n, k, 1, 1), contrast.clamp(min=0.1), found
+        return (
+            torch.log(STRAY + light.clamp(min=0)) + swinging(draws, t, draws.chance(0.05)),
+            contrast.clamp(min=0.1),
+            found,
+        )
 
     def _ground(self, draws: Draws, t: Tensor, camera: Path) -> tuple[Tensor, Tensor]:
         """Return the grounds [n, K, VIEW, VIEW] and their mean brightness [n]."""
@@ -203,24 +207,6 @@ class Scenes:
                 grain.view(len(rows), k, self.view, self.view) - light[rows]
             )
         return light, light.mean((1, 2, 3))
-
-
-def _pixels(view: Path, side: int, draws: Draws, rows: Tensor) -> Tensor:
-    """Return where the pixels of a view lie on m things that are shown at places and lengths, [m, k, side, side, 2]:
-    from -1 to 1 across a picture.
-    """
-    m, k = view.size.shape
-    wide, slant = draws.log(0.85, 1.18)[rows, None], draws.uniform(-0.15, 0.15)[rows, None]
-    shown, half = view.size * 0.7, side / 2  # half of a picture, 14 of its pixels; a digit's box has 20
-    cos, sin = view.angle.cos() * half / shown, view.angle.sin() * half / shown
-    place = view.place / half
-    grid = (torch.arange(side) * 2 + 1) / side - 1
-    x, y = (grid - place[..., :1])[:, :, None], (grid - place[..., 1:])[..., None]
-    at = torch.empty(m, k, side, side, 2)
-    across, down = cos / wide + slant * sin, sin / wide - slant * cos
-    torch.add(across[..., None, None] * x, down[..., None, None] * y, out=at[..., 0])
-    torch.add(-sin[..., None, None] * x, cos[..., None, None] * y, out=at[..., 1])
-    return at
 
 
 def _card(at: Tensor, halves: Tensor, soft: Tensor, rounded: Tensor) -> Tensor:

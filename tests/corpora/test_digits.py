@@ -13,7 +13,6 @@ from corpora.scenes import IGNORED, NONE, Scenes, Things, targets
 from corpora.sets import list_digits
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import pyramid_of
-from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.data import load_data, read_item
 from spikesight.training.data.recordings import RECORDED
 from tests.support.inputs.data_sets import small_config, write_mnist, write_nmnist
@@ -37,15 +36,9 @@ def test_a_sample_follows_from_the_seed_and_its_number_alone(corpus: Corpus) -> 
     assert not np.array_equal(replace(corpus, seed=4)[ROWS], made)
 
 
-def test_samples_are_written_as_recordings(corpus: Corpus, tmp_path: Path) -> None:
-    corpus.write(tmp_path, [1, 9])
-    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*.npz")) == [
-        "1/0000001.npz", "none/0000009.npz",
-    ]  # fmt: skip
-    recording = read_recording(tmp_path / "1" / "0000001.npz")
-    assert recording.size == SensorSize(34, 34)
-    assert len(recording.events) == corpus[1].sum()
-    bins = np.bincount(recording.events["t"] // corpus.bin_us, minlength=10)
+def test_a_sample_is_a_recording_too(corpus: Corpus) -> None:
+    events = corpus.events(1)
+    bins = np.bincount(events["t"] // corpus.bin_us, minlength=10)
     np.testing.assert_array_equal(bins, corpus[1].reshape(10, -1).sum(1))
 
 
