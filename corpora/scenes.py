@@ -180,11 +180,8 @@ class Scenes:
             contrast = torch.where(of & ~blank, torch.minimum(contrast, change), contrast)
             before = Things(of, torch.where(blank, NONE, label), place, size)
             found.append(before)
-        return (
-            torch.log(STRAY + light.clamp(min=0)) + swinging(draws, t, draws.chance(0.05)),
-            contrast.clamp(min=0.1),
-            found,
-        )
+        light = torch.log(STRAY + light.clamp(min=0)) + swinging(draws, t, draws.chance(0.05))
+        return light, contrast.clamp(min=0.1), found
 
     def _ground(self, draws: Draws, t: Tensor, camera: Path) -> tuple[Tensor, Tensor]:
         """Return the grounds [n, K, VIEW, VIEW] and their mean brightness [n]."""

@@ -35,20 +35,7 @@ from corpora.digits import Pictures, mnist_digits
 from corpora.films import Box, Film, Layer
 from corpora.others import Digits
 from corpora.scenes import NONE, Scenes, Things
-from experiments.films import (
-    STYLES,
-    VIEW,
-    Step,
-    Written,
-    before_camera,
-    card,
-    clip,
-    nothings,
-    sheet,
-    swaying,
-    watch,
-    whole,
-)
+from experiments import films
 from experiments.near import near, print_digits
 from spikesight.app.webcam.demo import Counting
 from spikesight.encoders.events import SensorSize
@@ -87,27 +74,27 @@ class Asked:
 
     classifier: Classifier
     seen: str
-    written: Written
+    written: films.Written
     photos: list[Path]
     seed: int
     count: int
 
-    def films(self, what: str) -> Iterator[tuple[int, np.random.Generator]]:
+    def drawn(self, what: str) -> Iterator[tuple[int, np.random.Generator]]:
         for n in with_progress(range(self.count), f"{what}, {self.seen}"):
             yield n, np.random.default_rng((self.seed, n, *what.encode()))
 
-    def watch(self, film: Film) -> Iterator[Step]:
+    def watch(self, film: Film) -> Iterator[films.Step]:
         """Yield the steps after the first second."""
-        return (step for step in watch(self.classifier, film, self.seen) if step.end_us >= SETTLED_US)
+        return (step for step in films.watch(self.classifier, film, self.seen) if step.end_us >= SETTLED_US)
 
     def clips(self) -> None:
         """Ask for the most frequent label of films of one digit."""
-        for kind, styles in STYLES.items():
+        for kind, styles in films.STYLES.items():
             right, steady, changes = 0, 0, list[int]()
-            for n, random in self.films(kind):
+            for n, random in self.drawn(kind):
                 row = int(random.integers(len(self.written.labels)))
                 truth = str(self.written.labels[row])
-                film = clip(styles[n % len(styles)], self.written.images[row], int(truth), self.photos, random)
+                film = films.clip(styles[n % len(styles)], self.written.images[row], int(truth), self.photos, random)
                 labels = [step.steady for step in self.watch(film)]
                 right += max(set(labels), key=labels.count, default="") == truth
                 steady += labels.count(truth) >= STEADY * max(len(labels), 1)
@@ -121,12 +108,12 @@ class Asked:
         """Two to six digits on paper: how many are right most of the time."""
         for name, amount in (("moved", (5, 14)), ("nearly still", (0.4, 1.2))):
             digits = right = wrong = false = steps = 0
-            for _, random in self.films(f"sheets, {name}"):
+            for _, random in self.drawn(f"sheets, {name}"):
                 images, labels = self.written.draw(random, int(random.integers(2, 7)))
-                page, marks = sheet(images, labels, int(random.integers(34, 56)), min(3, len(images)), random)
-                path = swaying(page.shape, random.uniform(*amount), random, 5)
+                page, marks = films.sheet(images, labels, int(random.integers(34, 56)), min(3, len(images)), random)
+                path = films.swaying(page.shape, random.uniform(*amount), random, 5)
                 said, present = defaultdict[int, Counter[str]](Counter), Counter[int]()
-                for step in self.watch(before_camera([Layer(page, whole(page), path, marks)], 4, random)):
+                for step in self.watch(films.before_camera([Layer(page, films.whole(page), path, marks)], 4, random)):
                     steps += 1
                     present.update(one.number for one in step.shown)
                     for thing in step.things:
@@ -142,13 +129,13 @@ class Asked:
     def crossing(self) -> None:
         """Two cards that cross: 2 TP / (boxes + digits) of the best assignment of numbers to digits."""
         matched = boxes = present = 0
-        for _, random in self.films("crossing"):
+        for _, random in self.drawn("crossing"):
             speed, side = random.uniform(50, 110), int(random.integers(44, 64))
             y, apart = random.uniform(90, 150), random.uniform(10, 40) * random.choice([-1, 1])
-            begins = [((VIEW.width / 2, y + way * apart / 2), way * speed) for way in (1, -1)]
-            cards = [card(self.written, random, begin, way, 2.0, side) for begin, way in begins]
+            begins = [((films.VIEW.width / 2, y + way * apart / 2), way * speed) for way in (1, -1)]
+            cards = [films.card(self.written, random, begin, way, 2.0, side) for begin, way in begins]
             met = Counter[tuple[int, int]]()
-            for step in self.watch(before_camera(cards, 4, random)):
+            for step in self.watch(films.before_camera(cards, 4, random)):
                 boxes, present = boxes + len(step.things), present + len(step.shown)
                 met.update((t.id, o.number) for t, o in product(step.things, step.shown) if overlap(t.box, o) > OVERLAP)
             ids, numbers = sorted({a for a, _ in met}), sorted({b for _, b in met})
@@ -160,16 +147,16 @@ class Asked:
     def counting(self) -> None:
         """Three to six cards that pass a line: in how many films each label's count is exact."""
         exact = 0
-        for _, random in self.films("counting"):
+        for _, random in self.drawn("counting"):
             layers, true, begin_s = list[Layer](), Counter[str](), 0.2
             for _ in range(int(random.integers(3, 7))):
                 way, speed, side = random.choice([-1, 1]), random.uniform(60, 130), int(random.integers(44, 64))
-                begin = VIEW.width / 2 - way * 210, random.uniform(80, 160)
-                layers.append(card(self.written, random, begin, way * speed, begin_s, side))
+                begin = films.VIEW.width / 2 - way * 210, random.uniform(80, 160)
+                layers.append(films.card(self.written, random, begin, way * speed, begin_s, side))
                 true[layers[-1].marks[0][0]] += 1
                 begin_s += random.uniform(1.5, 3) if random.random() < 0.8 else 420 / speed
             line = Counting((160, 0), (160, 240))
-            for number, step in enumerate(self.watch(before_camera(layers, begin_s + 5, random))):
+            for number, step in enumerate(self.watch(films.before_camera(layers, begin_s + 5, random))):
                 line.push(step.things, number)
             got = Counter[str]()
             for (label, _), times in line.counts.items():
@@ -179,8 +166,8 @@ class Asked:
 
     def none(self) -> None:
         """What is no digit: the share of steps in which something has a label."""
-        for kind, draw in nothings(self.written, self.photos).items():
-            said = [step for _, random in self.films(kind) for step in self.watch(draw(random))]
+        for kind, draw in films.nothings(self.written, self.photos).items():
+            said = [step for _, random in self.drawn(kind) for step in self.watch(draw(random))]
             wrong = sum(bool(step.things) or step.steady.isdecimal() for step in said)
             tell(f"none: {kind}", self.seen, len(said), "", wrong, 100 * wrong / len(said), "", "")
 
@@ -193,14 +180,14 @@ def overlap(box: Sequence[float], one: Box) -> float:
     return common / (box[2] * box[3] + one.side**2 - common)
 
 
-def pictures(classifier: Classifier, written: Written, photos: Sequence[Path], seed: int, count: int) -> None:
+def pictures(classifier: Classifier, written: films.Written, photos: Sequence[Path], seed: int, count: int) -> None:
     """Ask for pictures of one digit of each style."""
-    for kind, styles in STYLES.items():
+    for kind, styles in films.STYLES.items():
         right = 0
         for n in range(count):
             random = np.random.default_rng((seed, n, *kind.encode()))
             row = int(random.integers(len(written.labels)))
-            film = clip(styles[n % len(styles)], written.images[row], int(written.labels[row]), photos, random)
+            film = films.clip(styles[n % len(styles)], written.images[row], int(written.labels[row]), photos, random)
             label = classifier.predict_image(next(film.frames())[1])[-1].label
             right += label == str(written.labels[row])
         tell(kind, classifier.name, count, 100 * right / count, *between(right, count))
@@ -242,7 +229,7 @@ def answers(classifier: Classifier, x_seq: Tensor, bin_us: int) -> list[tuple[Ob
     return [answer.prediction.objects or () for answer in Stepper(classifier).steps(inputs)]
 
 
-def scenes(classifier: Classifier, written: Written, count: int) -> None:
+def scenes(classifier: Classifier, written: films.Written, count: int) -> None:
     """Tell how many digits of `count` scenes are right, wrong, and how many boxes are false."""
     printed, named = print_digits(SEED)
     digits = Pictures(np.concatenate([written.images, np.stack(printed)]), np.concatenate([written.labels, named]))
@@ -300,7 +287,7 @@ def main(argv: Sequence[str]) -> None:
     )
     args = parser.parse_args(argv)
     classifier = Classifier.load(find(args.model))
-    written = Written(*mnist_digits(args.root, "t10k"))
+    written = films.Written(*mnist_digits(args.root, "t10k"))
     photos = sorted((args.root / "imagenet_1perclass").glob("*.jpg"))
     if "scenes" in args.only:
         columns = "of", "right or false", "wrong or labelled", "low or share", "high or empty"
