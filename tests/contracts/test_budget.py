@@ -7,15 +7,16 @@ from tests.support.sizes import PRODUCT, ROOT, settings, sizes
 BUDGET = {
     "product": 21_812,
     "page, C, C++": 8_561,
-    "tests": 20_856,
+    "tests": 20_997,
     "words": 28_347,
     "corpora": 1_854,
     "benchmarks": 1_503,
     "experiments": 2_527,
     "docs": 611,
 }
-"""Lines that hold code (of docs: what makes tables and pictures), raw lines, and words of Markdown. Lower a row when you
-delete.
+"""Lines that hold code (docs: what makes tables and pictures), raw lines, and words of Markdown.
+
+Lower a row when you delete.
 """
 
 MOST_SETTINGS = {"training": 50, "service": 24}
