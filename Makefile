@@ -45,10 +45,8 @@ release: $(VENV)/.dev
 lock:
 	PATH="$(CURDIR)/$(BIN):$$PATH" $(PYTHON) .ci/lock.py
 
-NAMED := cifar_pictures corruptions digits draw_motions shifts two_days  # their data have to be named
-
 bench: $(VENV)/.dev
-	for name in $(filter-out $(NAMED),$(notdir $(basename $(wildcard benchmarks/[a-z]*.py)))) serving.load; do \
+	for name in $(notdir $(basename $(wildcard benchmarks/[a-z]*.py))); do \
 		$(BIN)/python -m benchmarks.$$name || failed="$$failed $$name"; done; \
 		test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
 
@@ -57,7 +55,7 @@ docs: $(VENV)/.installed
 
 pictures: $(VENV)/.dev
 	$(BIN)/python docs/pictures/take.py
-	$(BIN)/python docs/make/draw_trace.py
+	$(BIN)/python docs/make/draw.py
 	$(BIN)/python docs/make/notebook.py
 
 clean:

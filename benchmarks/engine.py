@@ -1,16 +1,15 @@
 """The event-driven engine against the PyTorch network, the best dense forms and other libraries.
 
     python -m benchmarks.engine [--tables streams converted sweep] [--rounds 5] [--networks sew-resnet18 resnet18]
-        [--rates 1 2 5 7 10 15 20 30 50] [--sizes 224 128] [--recordings FOLDER] [--ann FILE --pictures FILE]
+        [--rates 1 2 5 7 10 15 20 30 50] [--sizes 224 128]
 
-streams     one step of each shipped event model on its sample recordings (or of the first model on `--recordings`),
-            for 1, 8 and 32 streams together
-converted   a converted CIFAR ResNet-18 with random weights; with `--ann` and `--pictures` also a trained ANN
+streams     one step of each shipped event model on its sample recordings, for 1, 8 and 32 streams together
+converted   a converted CIFAR ResNet-18 with random weights
 sweep       ResNet-18 at T = 4, 3x224x224 images and T = 10, 2x128x128 events; the weights are random, and batch norms
             are shifted until each neuron layer fires at the stated rate, per cent
 
-Each table prints the input density of every layer. Libraries that are not installed (SpikingJelly: the extra `dev`;
-OpenVINO: pip install openvino; int8: onnxruntime and onnxscript) are left out, and a line says so.
+Libraries that are not installed (SpikingJelly: the extra `dev`; OpenVINO: pip install openvino; int8: onnxruntime and
+onnxscript) are left out, and a line says so.
 """
 
 import itertools
@@ -23,7 +22,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.common import report
-from benchmarks.common.engines import network_state, uses
 from benchmarks.common.networks import (
     Variants,
     exported,
@@ -39,7 +37,7 @@ from benchmarks.common.networks import spikingjelly_resnet as spikingjelly
 from benchmarks.common.rates import at_rate
 from benchmarks.common.timing import Timing, begin, paired, print_table
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.recordings.files import Recording, read_recording
+from spikesight.encoders.recordings.files import Recording
 from spikesight.encoders.sources.samples import events_of, listing
 from spikesight.models.checkpoint import load
 from spikesight.models.classifier import encoder_for
@@ -47,7 +45,7 @@ from spikesight.models.contract import Card
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.conversion.methods import IF_NEAREST, METHODS
 from spikesight.models.engine.engine import Engine, engine_status, rounds_weights
-from spikesight.models.networks.ann import build_for, guess_name, read_state, stage
+from spikesight.models.networks.ann import stage
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.neurons.config import NeuronConfig
@@ -66,12 +64,6 @@ EXACT = (
 )
 """Names of the dense variants in float32."""
 HALF = ("the same, bfloat16", "OpenVINO bf16", "engine bf16, dense alone")  # int8 rounds currents: not the same network
-
-
-def print_uses(engine: Engine) -> None:
-    """Print the density of multiply-adds, layer by layer; a star marks layers run by the dense kernel."""
-    words = [f"{use.name} {use.density:.3f}{'' if use.event_driven else '*'}" for use in uses(engine)]
-    print("density a layer (* dense kernel): " + ", ".join(words))
 
 
 def print_parity(network: nn.Module, engine: Engine, x_seq: Tensor) -> None:
@@ -101,11 +93,6 @@ def read_samples(card: Card) -> list[Recording]:
     return [Recording(events_of(sample.name), SensorSize(*size), "t64") for sample in found]
 
 
-def read_folder(folder: Path, count: int = 32) -> list[Recording]:
-    """Read the first `count` recordings of a folder."""
-    return [read_recording(path) for path in sorted(p for p in folder.rglob("*") if p.is_file())[:count]]
-
-
 def read_windows(card: Card, recordings: list[Recording], count: int = 32) -> Tensor:
     """Bin the first window of each recording, uint8 [T, count, 2, H, W]; recordings repeat if there are fewer."""
     if not recordings:
@@ -120,7 +107,8 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
         inputs = recorded[:, :streams]
         engine = Engine(network, *inputs.shape[3:])
         state = engine.run(inputs).state  # the first step would be silent
-        plain = network_state(engine, state)
+        with torch.inference_mode():
+            plain = network(inputs.float())[1]
         one, floats = inputs[-1:], inputs[-1:].float()
 
         def loop(engine: Engine = engine, one: Tensor = one, state: Any = state) -> None:
@@ -134,21 +122,15 @@ def bench_streams(name: str, network: SpikingResNet, recorded: Tensor, rounds: i
 
         timings = paired({"network (torch)": torch_loop, "engine": loop}, "network (torch)", rounds)
         print_table(f"{name}: one step of {streams} stream(s)", timings, "network (torch)", per=20)
-    uses(engine)
     print_parity(network, engine, inputs.float())
-    print_uses(engine)
 
 
-def bench_shipped(recordings: Path | None, rounds: int) -> None:
-    """Time every shipped event model on its sample recordings, or the first model on a folder of recordings."""
+def bench_shipped(rounds: int) -> None:
+    """Time every shipped event model on its sample recordings."""
     for name, folder in shipped().items():
         network, card = load(folder)
-        if card.contract.kind != "events" or not isinstance(network, SpikingResNet):
-            continue
-        found = read_samples(card) if recordings is None else read_folder(recordings)
-        bench_streams(name, network, read_windows(card, found), rounds)
-        if recordings is not None:
-            return
+        if card.contract.kind == "events" and isinstance(network, SpikingResNet):
+            bench_streams(name, network, read_windows(card, read_samples(card)), rounds)
 
 
 # --- converted networks ---
@@ -200,32 +182,7 @@ def bench_converted(title: str, ann: nn.Module, images: Tensor, method: str, rou
             print(f"(no rows of SpikingJelly: {error})")
     timings = paired(variants, base, rounds)
     print_table(f"{title} ({method}), T = {steps}, a step of one image", timings, base, per=steps)
-    uses(engine)
     print_parity(network, engine, x_seq)
-    print_uses(engine)
-
-
-def read_pictures(path: Path, count: int = 64) -> Tensor:
-    """Read JPEG pictures of an .npz (`jpeg`, `offsets`), normalised for the CIFAR ResNets: [count, 3, 32, 32]."""
-    import cv2
-    import numpy as np
-
-    with np.load(path) as data:
-        ends = data["offsets"][: count + 1]
-        pixels: list[Any] = [cv2.imdecode(data["jpeg"][a:b], cv2.IMREAD_COLOR_RGB) for a, b in itertools.pairwise(ends)]
-    images = torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 255
-    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
-    return (images - mean.view(-1, 1, 1)) / std.view(-1, 1, 1)
-
-
-def bench_trained_ann(file: Path, pictures: Path, rounds: int) -> None:
-    """Time a trained CIFAR ResNet on real pictures, converted in three ways."""
-    weights = read_state(file)
-    name = guess_name(weights)
-    ann, images = build_for(name, weights), read_pictures(pictures)
-    ann.load_state_dict(weights)
-    for method in (NEAREST, "ours", "bounded"):
-        bench_converted(f"{name}, trained", ann.eval(), images, method, rounds)
 
 
 # --- firing rates ---
@@ -287,9 +244,7 @@ def bench_sweep(name: str, size: int, rate: float, rounds: int, compiled: bool) 
     print_table(title, timings, base)
     print_against_dense(timings, "engine", EXACT)
     print_against_dense(timings, "engine bf16", HALF)
-    uses(engine)
     print_parity(network, engine, x_seq)
-    print_uses(engine)
 
 
 def print_against_dense(timings: dict[str, Timing], name: str, dense: tuple[str, ...]) -> None:
@@ -308,19 +263,14 @@ def main() -> None:
     parser.add_argument("--networks", nargs="+", default=["sew-resnet18", "resnet18"], help="of the sweep")
     parser.add_argument("--rates", nargs="+", type=float, default=[2, 7, 15, 30, 50], help="of the sweep, per cent")
     parser.add_argument("--sizes", nargs="+", type=int, choices=tuple(SIZES), default=tuple(SIZES))
-    parser.add_argument("--recordings", type=Path, help="event files for the first shipped event model")
-    parser.add_argument("--ann", type=Path, help="a trained CIFAR ResNet (.th) for the converted table")
-    parser.add_argument("--pictures", type=Path, help="its pictures: an .npz of JPEGs")
     parser.add_argument("--compile", action="store_true", help="PyTorch under torch.compile in the sweep as well")
     args = parser.parse_args()
     begin(engine_status())
     if "streams" in args.tables:
-        bench_shipped(args.recordings, args.rounds)
+        bench_shipped(args.rounds)
     if "converted" in args.tables:
         images = torch.randn(16, 3, 32, 32, generator=torch.Generator().manual_seed(0))
         bench_converted("CIFAR ResNet-18, random weights", random_ann(images), images, NEAREST, args.rounds)
-        if args.ann is not None and args.pictures is not None:
-            bench_trained_ann(args.ann, args.pictures, args.rounds)
     for name, size, rate in itertools.product(args.networks, args.sizes, args.rates) if "sweep" in args.tables else ():
         bench_sweep(name, size, rate / 100, args.rounds, args.compile)
     report.write("engine", args.json)

@@ -1,6 +1,6 @@
 """Event input: reading, binning, filters, emulation and network transport, against other libraries.
 
-    python benchmarks/events.py [reading bags binning filters emulator udp tcp] [--rounds 7]
+    python -m benchmarks.events [reading bags binning filters emulator udp tcp] [--rounds 7]
 
 One thread. Reading, binning, filters and emulation are timed by the process's CPU clock, the network by the wall clock.
 Variants alternate within a round; a ratio is the median of the rounds' ratios, with their range beside it. v2e's
@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 

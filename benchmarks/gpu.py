@@ -132,22 +132,19 @@ def compare_neurons(device: torch.device, shape: tuple[int, ...], rounds: int) -
 
 # --- a training step, and inference ---
 
-STEPS: dict[str, dict[str, object]] = {
-    "ours, float32": {},
-    "ours, bfloat16": {"precision": "bf16"},
-}
+STEPS: dict[str, dict[str, object]] = {"ours, float32": {}, "ours, bfloat16": {"precision": "bf16"}}
 
 
-def compare_training(device: torch.device, batch: int, steps: int, rounds: int, names: tuple[str, ...]) -> None:
+def compare_training(device: torch.device, batch: int, steps: int, rounds: int) -> None:
     """Time an optimiser step; the ANN has the same convolutions and T x batch images."""
     x_seq = torch.rand(1, batch, 3, 32, 32, device=device).expand(steps, -1, -1, -1, -1).contiguous()
     labels = torch.arange(batch, device=device) % 10
     variants: dict[str, Callable[[], Step]] = {
         "ANN on the same images": lambda: training.our_step(training.network(ann=True).to(device), x_seq, labels)
     }
-    for name in names:
-        variants[name] = lambda name=name: training.our_step(
-            training.network().to(device), x_seq, labels, **STEPS[name]
+    for name, options in STEPS.items():
+        variants[name] = lambda options=options: training.our_step(
+            training.network().to(device), x_seq, labels, **options
         )
     if find_spec("spikingjelly"):
         variants["SpikingJelly multi-step"] = lambda: training.spikingjelly_step(x_seq, labels)
@@ -263,7 +260,7 @@ def main() -> None:
     device, begin = torch.device("cuda"), time.monotonic()
     parts: dict[str, Step] = {
         "neurons": lambda: compare_neurons(device, (16, 32, 64, 32, 32), 20),
-        "training": lambda: compare_training(device, 128, 4, 20, tuple(STEPS)),
+        "training": lambda: compare_training(device, 128, 4, 20),
         "inference": lambda: compare_inference(device, 224, 32, 4, 20),
         "resume": lambda: resume_part(device),
         "epoch": lambda: time_epoch(args.root, device),

@@ -1,10 +1,9 @@
 """One training step of SEW ResNet-18 (CIFAR shape): ours against SpikingJelly and an ANN on the same T x N images.
 
-    python -m benchmarks.training [--steps 4] [--batch 8] [--rounds 3] [--options]
+    python -m benchmarks.training [--steps 4] [--batch 8] [--rounds 3]
 
 A step is forward, cross-entropy, backward and SGD with momentum. The ANN has the same convolutions and norms, with ReLU
 in place of the neurons. SpikingJelly runs its own sew_resnet18 with a 3 x 3 stem, multi-step, with the same dynamics.
-`--options` adds options of train-dvs: bf16 and gradient checkpointing.
 """
 
 import logging
@@ -87,17 +86,11 @@ def spikingjelly_step(x_seq: Tensor, labels: Tensor) -> Step:
     return step
 
 
-OPTIONS: dict[str, dict[str, object]] = {
-    "ours, bf16": {"precision": "bf16"},
-}
-
-
 def main() -> None:
     parser = report.parser(__doc__)
     parser.add_argument("--steps", type=int, default=4)
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--options", action="store_true")
     args = parser.parse_args()
     warnings.simplefilter("ignore")
     logging.disable(logging.INFO)
@@ -110,8 +103,7 @@ def main() -> None:
     }
     if find_spec("spikingjelly"):
         variants["SpikingJelly multi-step"] = spikingjelly_step(x_seq, labels)
-    chosen = OPTIONS if args.options else {"ours, bf16": OPTIONS["ours, bf16"]}
-    variants |= {name: our_step(network(), x_seq, labels, **options) for name, options in chosen.items()}
+    variants["ours, bf16"] = our_step(network(), x_seq, labels, precision="bf16")
     timings = paired(variants, "ANN on the same images", args.rounds)
     shape = f"T = {args.steps}, {args.batch} x 3 x 32 x 32"
     print_table(f"training step, SEW ResNet-18, {shape}", timings, "ANN on the same images")

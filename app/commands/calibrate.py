@@ -20,7 +20,7 @@ The distance is fitted on the training samples, every threshold and the temperat
 same split that the training made: never on a test sample, and on nothing that is to be rejected. The head of a run on
 your own recordings has learnt from its validation samples: calibrate that with --data of others. Commitments are
 calibrated on streams in which the validation recordings follow each other at random, with and without a gap (the
-shipped digit model's, by `python -m benchmarks.corpora calibrate`, also 1,100 of emulated cameras). Of all things
+shipped digit model's, by `python -m corpora calibrate`, also 1,100 of emulated cameras). Of all things
 that come into view, in each class, at most the error rate is committed to wrongly, if they are like those of the
 calibration. At rates below 1 / (n + 1) nothing is committed to, if the smallest class has n recordings."""
 

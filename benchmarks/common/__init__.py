@@ -1,5 +1,4 @@
 """Code that the benchmarks share.
 
-Interleaved `timing`, a `report` of results as JSON, networks with given firing `rates`, `networks` of other
-libraries, `drawn` and `filmed` motions, and `faults` of recordings.
+Interleaved `timing`, a `report` of results as JSON, networks with given firing `rates`, `networks` of other libraries.
 """

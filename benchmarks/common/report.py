@@ -1,4 +1,4 @@
-"""Results of a benchmark as JSON, beside its printed output: benchmarks/results/<name>-<processor>.json.
+"""Results of a benchmark as JSON, beside its printed output: <package>/results/<name>-<processor>.json.
 
 `table` begins a table, `row` adds to it, `write` saves all tables; docs/results/results.md has rows of them.
 Tables that a run did not measure stay in the file, so that a single table can be repeated.
@@ -24,7 +24,6 @@ import torch
 from spikesight.encoders.native.targets import cpu_flags
 
 ROOT = Path(__file__).resolve().parents[2]
-RESULTS = ROOT / "benchmarks" / "results"
 SETS = ("avx2", "fma", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8", "asimd", "sve")
 PACKAGES = ("numpy", "torch", "spikingjelly", "snntorch", "norse", "sinabs", "openvino", "tonic", "eventcv", "faery")
 PACKAGES += ("evt3", "expelliarmus", "evutils", "dv_processing")
@@ -37,7 +36,7 @@ _tables: list[dict[str, Any]] = []  # of this run
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """Return the argument parser of a benchmark with docstring `doc`; it has the option --json FILE."""
     made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
-    default = "benchmarks/results/<name>-<processor>.json"
+    default = "results/<name>-<processor>.json"
     made.add_argument("--json", type=Path, metavar="FILE", help=f"where the rows go ({default})")
     return made
 
@@ -91,7 +90,8 @@ def write(name: str, file: Path | None = None, processor: str | None = None) -> 
     `processor`: the device that ran them, if it is not the CPU.
     """
     called, sets = processor or processor_name(), instruction_sets()
-    path = file or RESULTS / f"{name}-{slug(called)}.json"
+    package = Path(sys.argv[0]).resolve().relative_to(ROOT).parts[0]
+    path = file or ROOT / package / "results" / f"{name}-{slug(called)}.json"
     before = json.loads(path.read_text())["tables"] if path.exists() else []
     fresh = {
         "date": date.today().isoformat(),

@@ -1,6 +1,5 @@
 """Write what is generated in the documents, each from one place:
 
-docs/results/results.csv            training/results/board.json
 docs/python.ipynb, docs/notebooks/  docs/python.md, docs/make/notebooks/
 tables in pages                     training/results/, benchmarks/results/, models/shipped/, the marks of tests,
                                     service/settings.py
@@ -10,8 +9,6 @@ A table stands between `<!-- table NAME -->` and `<!-- end -->`. With --check, o
 
 import argparse
 import ast
-import csv
-import io
 import json
 import re
 import sys
@@ -27,7 +24,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[0]))  # this folder is n
 sys.path.insert(1, str(Path(__file__).resolve().parents[2]))
 import notebook
 
-from benchmarks.board.rows import BOARD, SIGNIFICANT, pairs, read_board
+from experiments import board as leaderboard
 from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
@@ -96,7 +93,7 @@ def results(name: str) -> Any:
 
 def measured(benchmark: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield (processor, table) of all that a benchmark stored."""
-    for path in sorted((ROOT / "benchmarks" / "results").glob(f"{benchmark}-*.json")):
+    for path in sorted(ROOT.glob(f"*/results/{benchmark}-*.json")):
         found = json.loads(path.read_text())
         yield from ((found["processor"], table) for table in found["tables"])
 
@@ -128,7 +125,7 @@ def models(root: str) -> Iterator[str]:
 def digits() -> Iterator[str]:
     """The shipped digit model on real recordings, on other cameras, and beside its baselines."""
     yield from head("what", "right", "best guess right, 95 % interval")
-    rows = [row for row in read_board(BOARD)["rows"] if row["figures"]]
+    rows = [row for row in leaderboard.rows() if row["figures"]]
     for row in (row for row in rows if row["name"].startswith("nmnist:")):
         yield line(row["name"].removeprefix("nmnist: "), shown(row), percent(*counts(row["figures"])))
     stream = results("nmnist/result.json")["stream"]
@@ -171,28 +168,6 @@ def runs() -> Iterator[str]:
         yield line(what, len(tests[0]["accuracy_by_step"]), right, firing, f"`{recipe}`")
 
 
-def conversion() -> Iterator[str]:
-    """Published ResNets, fine-tuned and converted."""
-    kept = results("recorded.json")["cifar10-converted"]
-    yield from head(
-        "network", "ANN, best guess right", f"binary spikes, T = {kept['steps']['binary']}", "points lost", "method"
-    )
-    for name, n in kept["networks"].items():
-        lost = 100 * (n["ann"] - n["binary"]) / kept["images"]
-        both = (percent(n[key], kept["images"]) for key in ("ann", "binary"))
-        yield line(name, *both, f"{lost:.2f}", f"`{n['method']}`")
-
-
-def commitments() -> Iterator[str]:
-    """Commitments of the digit model in streams that are never reset."""
-    columns = "wrongly", "wrongly in the worst class", "rightly", "half by, ms", "old label until, ms"
-    yield from head("bin, ms", "error rate", "things", *columns)
-    for bin_ms, rates in results("recorded.json")["nmnist-commitments"].items():
-        for rate, (count, wrong, most, right, median, stale) in rates.items():
-            shares = percent(wrong, count), most, percent(right, count)
-            yield line(bin_ms, f"{float(rate):.0%}", count, *shares, median, stale)
-
-
 SHIFTS = (
     "none", "noise, 20 Hz a pixel", "50% of the events lost", "80% of the events lost", "speed, 0.5 times",
     "speed, 2 times", "speed, 4 times", "scale, 0.7 times", "rotation, 20 degrees", "rotation, 30 degrees",
@@ -227,7 +202,7 @@ def unknown() -> Iterator[str]:
     """Inputs without a right answer: how well they are told from what was learnt, and how many get a label."""
     yield from head("model", "input", "count", "AUROC", "get a label, %")
     rows: dict[tuple[str, str], list[Any]] = {}
-    for _, table in measured("real_input"):
+    for _, table in (*measured("unknown"), *measured("real_input")):
         model, _, rest = table["title"].partition(": ")
         if rest in ("what has none", "what lies near digits and is none"):
             for row in table["rows"]:
@@ -285,7 +260,7 @@ def in_films() -> Iterator[str]:
 
 TWINS = ("SNN (LIF), ten frames", "ANN (ReLU), ten frames", "ANN (ReLU), one frame")
 SHORT = (*TWINS[:2], "RBF kernel on log counts")
-"""Columns of the table of twins, as benchmarks/twin names them: of long runs, of short ones."""
+"""Columns of the table of twins, as experiments/twin names them: of long runs, of short ones."""
 ASKED = (
     "N-MNIST", "N-MNIST, noise 20 Hz a pixel", "N-MNIST, speed 4 times", "MNIST-DVS, on its box",
     "made, motions of the training", "made, OpenCV's print", "no digit, told from digits (AUROC)",
@@ -341,58 +316,6 @@ def speed() -> Iterator[str]:
         yield line(one.what, *(found.get(machine, "") for machine in MACHINES))
 
 
-def right(row: dict[str, Any]) -> str:
-    figures = row["figures"]
-    low, high = (f"{100 * side:.1f}" for side in figures["interval"])
-    return f"{100 * figures['accuracy']:.2f} ({low} to {high})"
-
-
-IN_CSV_ALONE = (
-    "parts: spiking", "parts: plif", "parts: ann-frame", "parts: ann-frames", "motions: ridge", "signs: ridge",
-    "emulated-days: 1 to 2, ridge", "emulated-days: 2 to 1, ridge", "mnist: mnist-ann in int8 by OpenVINO",
-    "mnist: STDP, 10,000 images", "mnist: ridge, 5,000 images", "motions: head", "emulated-days: 1 to 2, head",
-    "emulated-days: 1 to 2, RBF kernel", "emulated-days: 2 to 1, head", "emulated-days: 2 to 1, RBF kernel",
-)  # fmt: skip
-
-
-SETS = {"motions": "drawn motions: ", "signs": "signed words: ", "mnist": "MNIST: "}
-"""What a row of the board begins with, where a table holds several sets."""
-
-
-def board(*sets: str) -> Iterator[str]:
-    """Rows of the board, by the names of their sets."""
-    yield from head("what", "best guess right, %", "windows", "uJ, counted")
-    for row in read_board(BOARD)["rows"]:
-        of = row["name"].partition(":")[0]
-        if row["figures"] and of in sets and row["name"] not in IN_CSV_ALONE:
-            joules = row["figures"].get("microjoules")
-            cost = "" if joules is None else f"{joules:.3g}"
-            yield line(SETS.get(of, "") + row["about"], right(row), row["figures"]["count"], cost)
-
-
-PAIRED = {
-    ("nmnist: nmnist", "nmnist: RBF kernel"): "N-MNIST, test: the shipped network and the RBF kernel",
-    ("parts: spiking-fast", "parts: ann-frame-fast"): "five-fold: our spiking network and the ANN on one frame",
-    ("parts: rbf", "parts: spiking-fast"): "five-fold: the RBF kernel and our spiking network",
-    ("parts: head", "parts: rbf"): "five-fold: the taught head and the RBF kernel",
-    ("parts: spiking-fast", "parts: snntorch"): "five-fold: our spiking network and snnTorch's",
-    ("motions: motions", "motions: RBF kernel"): "drawn motions: the shipped network and the RBF kernel",
-    ("signs: head", "signs: RBF kernel"): "signed words: the taught head and the RBF kernel",
-}
-"""Pairs of rows that matter, and what to call them."""
-
-
-def differences() -> Iterator[str]:
-    """What the board's paired tests tell between rows that matter."""
-    yield from head("first and second", "recordings better by the first", "by the second", "p", "so")
-    found = {frozenset(pair[:2]): pair for pair in pairs(read_board(BOARD)["rows"])}
-    for (first, second), words in PAIRED.items():
-        pair = found[frozenset((first, second))]
-        won, lost = (pair.better, pair.worse) if pair.first == first else (pair.worse, pair.better)
-        verdict = "no difference can be told" if pair.p >= SIGNIFICANT else f"the {'first' if won > lost else 'second'}"
-        yield line(words, won, lost, f"{pair.p:.2g}", verdict)
-
-
 def attacks() -> Iterator[str]:
     """A line for each group of attacks, from the marks `@pytest.mark.attack(group, what, answer)` of tests."""
     groups: dict[str, list[str]] = {}
@@ -411,17 +334,12 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "shipped": partial(models, "../../"),
     "digits": digits,
     "runs": runs,
-    "conversion": conversion,
-    "commitments": commitments,
     "shifts": shifts,
     "unknown": unknown,
     "any-motion": any_motion,
     "films": in_films,
     "speed": speed,
     "twins": twins,
-    "parts": partial(board, "parts"),
-    "others": partial(board, "motions", "signs", "emulated-days", "mnist"),
-    "differences": differences,
     "attacks": attacks,
     "settings": settings.table,
 }
@@ -436,25 +354,7 @@ def page(name: str) -> str:
     return MARKED.sub(made, (ROOT / name).read_text())
 
 
-def table() -> str:
-    """Return docs/results/results.csv: every row of the board, with all figures that its command printed."""
-    rows = read_board(BOARD)["rows"]
-    skipped = ("wrong", "interval")
-    keys = dict.fromkeys(key for row in rows for key in row["figures"] or {} if key not in skipped)
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["row", "whose code", "what", "low", "high", *keys, "command", "date", "processor"])
-    for row in rows:
-        figures, when = row["figures"] or {}, row["measured"] or {}
-        low, high = figures.get("interval", ("", ""))
-        cells = [figures.get(key, "") for key in keys]
-        where = row["command"].replace("{root}", "DATA"), when.get("date", ""), when.get("processor", "")
-        writer.writerow([row["name"], row["by"], row["about"], low, high, *cells, *where])
-    return text.getvalue()
-
-
 GENERATED: dict[str, Callable[[], str]] = {
-    "docs/results/results.csv": table,
     **{name: partial(page, name) for name in PAGES},
     **{f"docs/{name}": partial(notebook.page, name) for name in notebook.SOURCES},
 }

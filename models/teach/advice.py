@@ -24,7 +24,7 @@ DONE = "it is enough for this light, ground and distance; show some of another d
 FITTED = {"start": 0.14, "slope": 0.84, "low": -1.75, "high": 1.54}
 """A regression of the accuracy on another day on that of held-out examples, both as log odds above chance's; `low` and
 `high`: between which nine of ten other days lay beside it. Fitted to made pairs of days by
-`python -m benchmarks.own --pairs 150`, which also tells how often that holds.
+`python -m experiments.own --pairs 150`, which also tells how often that holds.
 """
 
 

@@ -9,8 +9,15 @@ BUDGET = {
     "page, C, C++": 8_561,
     "tests": 20_997,
     "words": 28_347,
+    "corpora": 1_854,
+    "benchmarks": 1_503,
+    "experiments": 2_527,
+    "docs": 611,
 }
-"""Lines that hold code (product, tests), raw lines, and words of Markdown. Lower a row when you delete."""
+"""Lines that hold code (docs: what makes tables and pictures), raw lines, and words of Markdown.
+
+Lower a row when you delete.
+"""
 
 MOST_SETTINGS = {"training": 49, "service": 24}
 MOST_LINES = 500  # of a file

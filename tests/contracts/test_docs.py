@@ -303,7 +303,23 @@ def test_every_picture_is_used_and_accounted_for() -> None:
 
 def test_the_pictures_of_results_show_the_numbers_of_today(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(ROOT / "docs" / "make")
-    draw = import_module("draw_results")
+    draw = import_module("draw")
     for name, numbers in {"accuracy": draw.accuracies(), "speed": draw.times(), "twins": draw.twins()}.items():
         picture = (draw.PICTURES / f"{name}.png").read_bytes()
-        assert draw.digest(numbers).encode() in picture, "python docs/make/draw_results.py"
+        assert draw.digest(numbers).encode() in picture, "python docs/make/draw.py"
+
+
+RESULTS = sorted(
+    path for folder in ("benchmarks", "experiments") for path in (ROOT / folder / "results").glob("*.json")
+)
+
+
+@pytest.mark.parametrize("path", RESULTS, ids=lambda path: path.stem)
+def test_every_result_in_the_repository_is_readable_and_names_no_machine(path: Path) -> None:
+    text = path.read_text()
+    kept = json.loads(text)
+    processor = re.sub(r"[^a-z0-9]+", "-", kept["processor"].lower()).strip("-")
+    assert path.stem == f"{kept['benchmark']}-{processor}"
+    assert not [word for word in ("/work/", "/root/", "/home/", "/tmp/") if word in text]
+    for table in kept["tables"]:
+        assert all(len(row) == len(table["columns"]) for row in table["rows"]), table["title"]

@@ -108,7 +108,7 @@ def test_what_hardly_moves_is_drawn_over_as_many_bins_as_it_takes(seed: int, den
         united = [bins[first : n + 1].max(0) for first in range(n, max(n - MAX_BINS, -1), -1)]
         for top, left in product(range(0, 40, ALIGNED), range(0, 56, ALIGNED)):
             around = np.s_[:, max(top - ALIGNED, 0) : top + 2 * ALIGNED, max(left - ALIGNED, 0) : left + 2 * ALIGNED]
-            enough = next((one for one in united if np.count_nonzero(one[around]) >= module.ENOUGH), united[-1])
+            enough = next((one for one in united if np.count_nonzero(one[around]) >= module.MIN_LIT_CELLS), united[-1])
             tile = np.s_[:, top : top + ALIGNED, left : left + ALIGNED]
             assert np.array_equal(x[tile], enough[tile])
     held.clear()

@@ -7,13 +7,13 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common.engines import network_state
 from spikesight.models.engine.engine import Engine
 from spikesight.models.networks.metering import Meter
 from spikesight.models.networks.resnet import NETWORKS
 from spikesight.models.neurons.config import NeuronConfig
 from spikesight.models.neurons.layers import step
 from spikesight.models.steps import Step
+from tests.support.engines import network_state
 
 
 def plain_steps(

@@ -18,7 +18,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PRODUCT = ("spikesight", "encoders", "models", "training", "service", "app")
-OTHERS = ("benchmarks", "docs", "tests")
+OTHERS = ("benchmarks", "corpora", "docs", "experiments", "tests")
 RAW = {".js", ".css", ".html", ".c", ".h", ".cpp"}
 LAYOUT = {token.NL, token.NEWLINE, token.INDENT, token.DEDENT, token.ENCODING, token.ENDMARKER, token.COMMENT}
 BEGINS = LAYOUT - {token.NL, token.COMMENT, token.ENDMARKER}

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import spikesight
-from benchmarks import draw_samples
+from corpora import draw_samples
 from spikesight.app.cli import main
 from spikesight.app.recordings.emulate import pictures
 from spikesight.encoders.emulator.saccades import Saccades, saccades

@@ -14,12 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from benchmarks.common.handheld import texture
 from spikesight.encoders.emulator.frames import LONGEST_US, PARTS, STEP_US, MovedFrames, moved
 from spikesight.encoders.emulator.pixels import CLEAN, Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import NMNIST, saccade_events, saccades
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events
 from spikesight.encoders.recordings.files import read_recording
+from tests.support.inputs.textures import texture
 
 SIZE = SensorSize(24, 18)
 EXACT = PixelModel(sigma=0.0, leak_hz=0.0)

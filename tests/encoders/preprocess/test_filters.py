@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.common.noise import with_noise
+from corpora.noise import with_noise
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
 from spikesight.encoders.preprocess.filters import (
     FROM_HZ,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.common.noise import with_noise
+from corpora.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more

@@ -10,7 +10,6 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks.common.engines import uses
 from spikesight.encoders.native.build import library
 from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine import plan
@@ -28,6 +27,7 @@ from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingRes
 from spikesight.models.neurons.config import CLIF, IF, PLIF, RECTIFIER, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import SlidingNeuron, at_pace
 from spikesight.models.neurons.state import State
+from tests.support.engines import uses
 from tests.support.models import lively, warmed
 from tests.support.networks import EVENT, assert_equal_to_network, assert_no_bit_changes, assert_same, inputs
 from tests.support.processes import in_fresh_process

@@ -1,11 +1,10 @@
-"""Operation counts: exact against brute force and NeuroBench, padding and stride respected; and what they cost."""
+"""Operation counts: exact against brute force, padding and stride respected."""
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
-from benchmarks.common.metering import Work, measure
 from spikesight.models.networks.metering import Meter, dense_macs, reach
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.neurons.layers import Rectifier
@@ -70,25 +69,6 @@ def toy() -> tuple[Toy, Tensor, Tensor]:
     with torch.no_grad():
         out = network.conv(x_seq.flatten(0, 1)).clamp(min=0).view(2, 3, 60)
     return network, x_seq, out
-
-
-PIXELS = (3 * 3 - 2) * (5 * 3 - 2)  # pairs of a pixel and a window that holds it
-
-
-def test_a_report_by_hand() -> None:
-    network, x_seq, out = toy()
-    network.head.weight.data[0, :12] = 0
-    found = measure(network, x_seq)
-    fired = int(out.count_nonzero())
-    assert found.spikes == fired / 3
-    assert found.spike_rate == pytest.approx(fired / 360)
-    reached = torch.outer(torch.tensor([2.0, 3, 2]), torch.tensor([2.0, 3, 3, 3, 2]))
-    events = 2 * float((x_seq * reached).sum()) / 3
-    weighed = float(((out != 0).double() @ (network.head.weight != 0).double().T).sum()) / 3
-    assert found.by_layer == {"conv": (pytest.approx(events), True), "head": (pytest.approx(weighed), False)}
-    assert found.work == pytest.approx(Work(weighed, events, 2 * (4 * PIXELS + 120), 2 * 60))
-    assert not network.conv._forward_pre_hooks
-    assert not network.neuron._forward_hooks
 
 
 def test_who_fired_in_the_last_step_is_noted_where_somebody_probes() -> None:

@@ -1,4 +1,4 @@
-"""Spiking ResNets, their ANN twins, STDP, records; and a taught head on a frozen network."""
+"""Spiking ResNets, their ANN twins, records; and a taught head on a frozen network."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -10,7 +10,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 import spikesight
-from benchmarks.compare.stdp import StdpConfig, StdpLayer, rates_of
 from spikesight.encoders.events import make_events
 from spikesight.encoders.native.build import library
 from spikesight.models.contract import CheckpointError
@@ -158,39 +157,6 @@ def test_names_are_found_by_shapes(tmp_path: Path) -> None:
     x = torch.randn(2, 1, 8, 8)
     assert torch.equal(build_for("cifar-resnet8", state)(x), network.eval()(x))
     refusal(lambda: guess_name({"w": torch.zeros(1)}), "fit none", CheckpointError)
-
-
-def stripes(n: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Pictures 12 x 12 of one bright bar, its place the class, with noise."""
-    random = np.random.default_rng(seed)
-    labels = random.integers(0, 4, n)
-    pixels = random.integers(0, 60, (n, 12, 12)).astype(np.uint8) * (random.random((n, 12, 12)) < 0.2)
-    for picture, label in zip(pixels, labels):
-        picture[3 * label : 3 * label + 3] = random.integers(150, 256, (3, 12))
-    return pixels, labels
-
-
-def small(seed: int) -> StdpLayer:
-    return StdpLayer(StdpConfig(inputs=144, neurons=12, total=20.0, theta=4.0, a_plus=1e-2), seed)
-
-
-def test_layer_learns_without_labels() -> None:
-    pixels, labels = stripes(300)
-    layer = small(0)
-    refusal(lambda: layer.predict(rates_of(pixels)), "no names")
-    refusal(lambda: layer.learn(rates_of(pixels)[:, :5]), "rates must be")
-    before = layer.weights.copy()
-    layer.learn(rates_of(pixels))
-    assert np.abs(layer.weights.sum(0) - 20).max() < 0.5
-    assert (layer.weights >= 0).all()
-    assert (layer.weights <= 1.01).all()
-    assert np.abs(layer.weights - before).mean() > 0.01
-    assert (layer.threshold > 0).sum() >= 8  # homeostasis brings most neurons into play
-    learnt = layer.weights.copy()
-    layer.name(rates_of(pixels), labels, 4)
-    assert np.array_equal(layer.weights, learnt), "naming teaches nothing"
-    test, expected = stripes(200, seed=1)
-    assert (layer.predict(rates_of(test)) == expected).mean() > 0.9
 
 
 SIZE = (24, 32)

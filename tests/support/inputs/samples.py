@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.common.handheld import texture
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.sources.samples import events_of
+from tests.support.inputs.textures import texture
 
 DESK = cv2.cvtColor(texture((480, 640), np.random.default_rng(5)), cv2.COLOR_GRAY2RGB)
 

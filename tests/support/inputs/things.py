@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from benchmarks.common.handheld import texture
 from spikesight.encoders.emulator.pixels import Emulator
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import write_recording
+from tests.support.inputs.textures import texture
 
 KINDS = ("mug", "key", "star")
 

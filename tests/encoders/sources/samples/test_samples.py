@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import draw_samples
+from corpora import draw_samples
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.recordings.format import SAMPLES

@@ -1,1 +1,0 @@
-"""Commands that measure rows of the board (see `rows`); the last line that each prints holds figures."""
