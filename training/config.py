@@ -10,7 +10,7 @@ class Section(str):
 
 
 UNSET: Any = None
-"""Default of what a run chooses by itself: None until `load_data` has filled it in; or for good, if it is optional."""
+"""Default of what a run chooses by itself: None until `resolve` has filled it in; or for good, if it is optional."""
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     (

@@ -27,7 +27,7 @@ from spikesight.models.neurons.config import PRESETS
 from spikesight.models.neurons.layers import Neuron
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, Frames
-from spikesight.training.data.start import SCRATCH_LR
+from spikesight.training.resolve import SCRATCH_LR
 from spikesight.training.run.baselines import log_counts, predictions
 from spikesight.training.run.loop import Run
 

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
+from spikesight.training.data import Data, Frames
 from spikesight.training.data.images import Images
-from spikesight.training.data.sets import Data, Frames
 from spikesight.training.run.loop import Run
 
 

@@ -169,6 +169,11 @@ def list_pictures(path: Path, name: str, height: int, width: int, channels: int)
     return ImageSet(name, labels, frames(train), frames(held) if held else None, tuple(i.name for i in train))
 
 
+def of_size(frames: Frames, height: int, width: int) -> Frames:
+    """Return picture files that are decoded at another size."""
+    return replace(frames, frames=replace(frames.frames, height=height, width=width))
+
+
 def _pictures(items: tuple[Item, ...]) -> tuple[Item, ...]:
     return tuple(i for i in items if i.path.suffix.lower() in PICTURES)
 

@@ -1,8 +1,9 @@
 """Divide a user's folder of recordings into windows for training, validation and test, with notes on how."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,11 +13,11 @@ from spikesight.models.checkpoint import sha256_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Part, Take, read_folder
 from spikesight.training.data.separate import Stretch, separate
-from spikesight.training.data.sets import DataError, Item, Listing, Window
+from spikesight.training.data.sets import DataError, Item, Listing
 from spikesight.training.data.windows import SLOT_US, Scan, median_slot_events, scan, suitable_window, window_starts
 from spikesight.training.progress import with_progress
+from spikesight.training.resolve import Window
 
-CROP_SIDE = 32  # pixels
 SPARSE_BIN = 0.01  # warn if a smaller share of a bin's cells holds an event
 WARN_BELOW = 0.85  # warn if a smaller share of the events is used
 FILLED = 0.5  # warn if the median recording fills less of a window: right were 5 of 37 at 0.4, 76 of 81 at 0.5 to 0.7
@@ -24,36 +25,54 @@ SPARSE = 0.05  # windows with fewer events than this share of the median are lef
 
 
 def list_own(config: TrainConfig, path: Path) -> Listing:
-    """List all windows of a folder's recordings, divided into training, validation and test. Raises DataError."""
+    """List a folder's recordings. `fitted` lists all windows, divided into training, validation and test.
+
+    Raises DataError.
+    """
     folder, scans, found, left_out = usable(read_folder(path, config.layout), skip_bad=config.skip_bad)
-    labels = folder.labels
+    takes, labels = folder.takes, folder.labels
     if len(labels) < 2:
         raise DataError(
             f"every recording in {path} is of one class, {', '.join(labels)!r} (layout {folder.layout}): a classifier "
             "needs two. Record something else or an empty scene as the second, or read the names by another --layout"
         )
-    takes = folder.takes
-    window = window_for(config, takes, scans)
-    length_us = window.steps * window.bin_us
-    divided = separate(takes, scans, length_us, config.val_fraction, config.seed)
-    hop_us = -(-length_us // 2)
-    apart_us = max(hop_us, length_us)  # windows that are counted must not overlap
-    hops: dict[Part, int] = {"train": hop_us, "val": apart_us, "test": apart_us}
-    typical = _typical(divided.train, scans, length_us)
-    parts: dict[Part, list[Item]] = {
-        part: _items(divided.of(part), takes, scans, labels, length_us, hop, typical) for part, hop in hops.items()
-    }
-    for label in range(len(labels)):
-        if not any(item.label == label for item in parts["train"]):
-            raise DataError(f"class {labels[label]!r} has no window to train on: its recordings hold next to no events")
-    notes = (
-        *_summary(folder, scans, window, hop_us, parts),
-        *divided.notes,
-        *found,
-        *_coverage(folder, scans, [item for items in parts.values() for item in items]),
-    )
-    train, val, test = (tuple(parts[part]) for part in parts)
-    return Listing(path.resolve().name, labels, train, test, scans[0].sensor, window, val, True, notes, left_out)
+
+    @cache
+    def divided(length_us: int, fraction: float, seed: int) -> tuple[dict[Part, tuple[Item, ...]], list[str]]:
+        """Return the windows of each part, and notes on how they were divided."""
+        apart = separate(takes, scans, length_us, fraction, seed)
+        typical = _typical(apart.train, scans, length_us)
+        hops: dict[Part, int] = {"train": _hop(length_us), "val": length_us, "test": length_us}  # the counted: apart
+        parts: dict[Part, tuple[Item, ...]] = {
+            part: tuple(_items(apart.of(part), takes, scans, labels, length_us, hop, typical))
+            for part, hop in hops.items()
+        }
+        for label in range(len(labels)):
+            if not any(item.label == label for item in parts["train"]):
+                raise DataError(
+                    f"class {labels[label]!r} has no window to train on: its recordings hold next to no events"
+                )
+        return parts, apart.notes
+
+    def of(config: TrainConfig) -> tuple[dict[Part, tuple[Item, ...]], list[str]]:
+        return divided(config.steps * config.bin_us, config.val_fraction, config.seed)
+
+    def fitted(config: TrainConfig) -> Listing:
+        parts, how = of(config)
+        items = [item for part in parts.values() for item in part]
+        notes = (*_summary(folder, scans, config, parts), *how, *found, *_coverage(folder, scans, items))
+        return replace(listing, train=parts["train"], val=parts["val"], test=parts["test"], notes=notes)
+
+    listing = Listing(
+        path.resolve().name, labels, (), (), scans[0].sensor, suited_window(takes, scans), own=True, left_out=left_out,
+        samples=lambda config: len(of(config)[0]["train"]), fitted=fitted,
+    )  # fmt: skip
+    return listing
+
+
+def _hop(length_us: int) -> int:
+    """Return the time between the beginnings of two windows of the training."""
+    return -(-length_us // 2)
 
 
 class Usable(NamedTuple):
@@ -114,35 +133,10 @@ def _few(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def window_for(config: TrainConfig, takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
-    """Return the window that the settings ask for; what they leave open is chosen from the recordings."""
+def suited_window(takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
+    """Return the window that suits the training recordings."""
     fewest = min(Counter(take.label for take in takes if take.part == "train").values())
-    window = suitable_window([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
-    steps, bin_us = config.steps or window.steps, config.bin_us
-    if config.window_ms and bin_us and not config.steps:
-        steps = max(1, config.window_ms * 1000 // bin_us)
-    elif config.window_ms and not bin_us:
-        bin_us = max(1, config.window_ms * 1000 // steps)
-    elif config.window_ms and not _rounds(steps, bin_us, config.window_ms * 1000):
-        raise ValueError(
-            f"--window-ms {config.window_ms} is not --steps {steps} times --bin-us {bin_us}: leave one out"
-        )
-    return replace(with_crop(window, config), steps=steps, bin_us=bin_us or window.bin_us)
-
-
-def _rounds(steps: int, bin_us: int, window_us: int) -> bool:
-    """Return whether one of the two follows from the other, as in the settings of a run that goes on."""
-    return bin_us == max(1, window_us // steps) or steps == max(1, window_us // bin_us)
-
-
-def with_crop(window: Window, config: TrainConfig) -> Window:
-    """Return `window` with its crop as the settings say: "object", a square around what moves, or "none", the whole
-    sensor. If they leave it open, the window's own crop is kept where the other settings allow it.
-    """
-    whole = config.window or config.encoding not in (None, "binary")
-    crop = config.crop or ("none" if whole else window.crop)
-    size = {"height": CROP_SIDE, "width": CROP_SIDE} if crop == "object" else {}
-    return replace(window, crop=crop, **size)
+    return suitable_window([s for s, take in zip(scans, takes) if take.part == "train"], fewest)
 
 
 def _typical(stretches: Sequence[Stretch], scans: Sequence[Scan], length_us: int) -> float:
@@ -174,19 +168,20 @@ def _items(
 
 
 def _summary(
-    folder: Folder, scans: Sequence[Scan], window: Window, hop_us: int, parts: dict[Part, list[Item]]
+    folder: Folder, scans: Sequence[Scan], config: TrainConfig, parts: Mapping[Part, Sequence[Item]]
 ) -> list[str]:
     """Describe the folder's contents and its windows, one line a class; warn of nearly empty bins."""
     takes, labels = folder.takes, folder.labels
     seconds = sum(s.length_us for s in scans) / 1e6
     millions = sum(s.n_events for s in scans) / 1e6
-    length_ms = window.steps * window.bin_us / 1000
+    length_us = config.steps * config.bin_us
+    length_ms = length_us / 1000
     lines = [
         f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
         f"{millions:.2f} M events",
-        f"windows of {length_ms:g} ms ({window.steps} bins of {window.bin_us / 1000:g} ms), every "
-        f"{hop_us / 1000:g} ms in training (--window-ms)"
-        + (", cropped to what moves (--crop none: where its place tells)" if window.crop == "object" else ""),
+        f"windows of {length_ms:g} ms ({config.steps} bins of {config.bin_us / 1000:g} ms), every "
+        f"{_hop(length_us) / 1000:g} ms in training (--window-ms)"
+        + (", cropped to what moves (--crop none: where its place tells)" if config.crop == "object" else ""),
     ]
     for number, label in enumerate(labels):
         mine = [index for index, take in enumerate(takes) if take.label == label]
@@ -203,7 +198,7 @@ def _summary(
             f"WARNING: recordings last {shown_ms:g} ms, much less than a window: what reads a whole window here will "
             f"answer at a recording's end, and often be wrong (--window-ms {shown_ms:g} suits them)"
         )
-    fill = median_slot_events(scans) * window.bin_us / SLOT_US / (2 * window.height * window.width)
+    fill = median_slot_events(scans) * config.bin_us / SLOT_US / (2 * config.height * config.width)
     if fill < SPARSE_BIN:
         longer = round(length_ms * SPARSE_BIN / max(fill, 1e-6) / 10) * 10
         lines.append(

@@ -19,8 +19,8 @@ from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Conformal, fit_trials, wrong_lead
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Prediction, Track
-from spikesight.training.data.recordings import Read, read_item
-from spikesight.training.data.sets import Data
+from spikesight.training.data import Data, read_item
+from spikesight.training.data.sets import Read
 from spikesight.training.progress import say, with_progress
 from spikesight.training.run.readings import Source
 

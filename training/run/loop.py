@@ -22,10 +22,10 @@ from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
-from spikesight.training.data.start import name_of_start, weights_path
 from spikesight.training.distributed import Processes, choose_device
 from spikesight.training.network import build_network, load_teacher, start_from
 from spikesight.training.progress import say
+from spikesight.training.resolve import name_of_start, planned, weights_path
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
 from spikesight.training.run.resume import Progress, load_progress, save_progress
@@ -77,7 +77,7 @@ class Trainee(nn.Module):
 
 
 class Run:
-    """One training run and its folder; `data.config` holds the settings, with bins and input size filled in.
+    """One training run and its folder; `data.config` holds the complete settings.
 
     `network` replaces the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state). A taught one
     keeps its normalisation, and its weights decay towards those that it has now.
@@ -102,7 +102,7 @@ class Run:
         teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
-        self.optimiser = make_optimiser(self.network, replace(config, weight_decay=0.0) if self.taught else config)
+        self.optimiser = make_optimiser(self.network, config, 0.0 if self.taught else config.weight_decay)
         self.start = [p.detach().clone() for p in self.network.parameters()] if self.taught else []
         self.progress = Progress()
         self.last_state: State | None = None
@@ -141,8 +141,7 @@ class Run:
         fit, validation = TRAINING_SHARE * 60 * minutes / step_s, len(self.data.val) / self.config.batch_size
         self.steps_an_epoch = min(self.steps_an_epoch, max(1, int(fit - validation)))
         epochs = min(max(1, round(fit / (self.steps_an_epoch + validation))), most)
-        planned = {"epochs": epochs, "minutes": minutes, "epoch_steps": self.steps_an_epoch}
-        self.config = replace(self.config, **planned, warmup_epochs=min(self.config.warmup_epochs, epochs / 10))
+        self.config = planned(self.config, epochs, self.steps_an_epoch, minutes)
         self.data = replace(self.data, config=self.config)
 
     @property
@@ -370,11 +369,11 @@ def _to_device(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[
     return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
-def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, config: TrainConfig, weight_decay: float) -> torch.optim.Optimizer:
     """Make the optimiser; weight decay applies to weights, not to biases, batch norms and neuron parameters."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": other, "weight_decay": 0.0}]
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
     return torch.optim.AdamW(groups, lr=config.lr)

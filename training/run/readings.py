@@ -69,9 +69,10 @@ def read_set(
     if contract.kind == "image":
         if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
             raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
-        size = {"height": contract.height, "width": contract.width}
-        images = list_data(replace(named, **size))
+        images = list_data(named)
         assert isinstance(images, ImageSet)
+        if images.fitted is not None:
+            images = images.fitted(replace(named, height=contract.height, width=contract.width))
         chosen = images.test or images.train
         files = chosen.frames.paths if isinstance(chosen.frames, PictureRows) else ()
         if isinstance(chosen.frames, PictureRows):  # brought to the input's size as `predict` does

@@ -373,7 +373,7 @@ def begun(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 def from_head(data: Data, folder: Path, **settings: object) -> tuple[Run, Head]:
     config = from_mapping(data.config, settings, "test")
-    run, first, _ = begin(config, replace(data, config=config), folder)
+    run, first, _ = begin(config, load_data(config), folder)
     assert first is not None
     return run, first
 
