@@ -1,16 +1,17 @@
 """A trained network as one object: files, arrays and live sources in, predictions out."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
-from spikesight.encoders.sample import SampleLike, sample_of
+from spikesight.encoders.events import Events, EventsError, SensorSize, Size, as_events
+from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.encoders.sample import SampleLike, is_image, read_sample, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
-from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.classifier.session import Session, check_objects, inputs_of
 from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.networks.trace import Trace, trace_layers
@@ -85,6 +86,41 @@ class Model:
         if objects:
             check_objects(classifier.card, objects)
         return Stepper(classifier, classifier.readout(objects)), classifier.inputs(sample)
+
+    def follow(
+        self,
+        path: Path,
+        verdict: Verdict,
+        *,
+        error_rate: float | None = None,
+        progress: Callable[[Iterable[Events]], Iterable[Events]] = iter,
+        warn: Callable[[str], None] = print,
+    ) -> Iterator[Prediction]:
+        """Yield the answer after each step of a file, of which the new `verdict` is told; it is read in packets, so
+        that a long one fits in memory. With an `error_rate` the first commitment is the end.
+
+        `progress` wraps the packets; `warn` is told at the end what is wrong with the file or its camera. Raises
+        ValueError and OSError.
+        """
+        classifier, rate = self.classifier, ERROR_RATE if error_rate is None else error_rate
+        stepper = Stepper(classifier, classifier.readout(error_rate=rate))
+        reader = pipeline = None
+        if is_image(path):
+            inputs = classifier.inputs(read_sample(path))
+        else:
+            reader = RecordingReader(path)
+            pipeline = InputPipeline(classifier.card, reader.size)
+            inputs = pipeline.recording(progress(reader.packets()))
+        for given in inputs:
+            answer = stepper.step(given)
+            verdict.push(answer)
+            yield answer.prediction
+            commitment = None if error_rate is None else verdict.prediction.commitment
+            if commitment is not None and commitment.label is not None:
+                return
+        if reader is not None and pipeline is not None:
+            for warning in (*reader.warnings(), *filter(None, [pipeline.watch.says])):
+                warn(warning)
 
     def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
         """Record spikes and membranes of every neuron in each step of what `predict` takes."""
