@@ -18,6 +18,7 @@ from spikesight.encoders.native.build import build
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE
 from spikesight.encoders.roi.alignment import TrackingBinner
+from spikesight.encoders.words import counted
 from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine, can_run
@@ -134,7 +135,8 @@ def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: b
             gaps = np.abs(found - logits_in_python(with_rounded_weights(network) if int8 else network, x_seq)).max(1)
             same = int(np.count_nonzero(gaps < TOLERANCE))
             if same < (len(gaps) / 2 if int8 else len(gaps)):
-                raise ExportError(f"not exported: the logits of the C program differ in {len(gaps) - same} steps")
+                steps = counted(len(gaps) - same, "step")
+                raise ExportError(f"not exported: the logits of the C program differ in {steps}")
             of = "the network with weights so rounded" if int8 else "the network"
             said = f"the logits of {same} of {len(gaps)} steps are those of {of}"
     return said

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikesight.app.recordings.progress import watched
+from spikesight.encoders.words import counted
 
 if TYPE_CHECKING:
     from spikesight.model import Model
@@ -85,7 +86,7 @@ def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
     committed = f", committed to {commitment.label}" if commitment and commitment.label is not None else ""
     committed += ", not what was calibrated" if commitment and commitment.shifted else ""
     ann = f"{p.synops / 1e6:.2f} M multiply-adds, no spikes"
-    cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes"
+    cost = ann if classifier.origin == "ann" else counted(p.spikes, "spike")
     return f"{path}: {label} after step {p.step}{committed}, {cost}"
 
 

@@ -16,7 +16,8 @@ from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dar
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
 from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
-from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
+from spikesight.encoders.sample import is_image, read_pixels
+from spikesight.encoders.words import counted
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
@@ -75,7 +76,7 @@ def run(args: argparse.Namespace) -> int:
         done, n = done + 1, n + len(events)
     if not done:
         raise EventsError(f"there are no images in {args.source}: none <class>/<image>")
-    print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
+    print(f"{args.target}: {counted(done, 'recording')} of {sensor} pixels, {n / done:,.0f} events each")
     return 0
 
 
@@ -94,7 +95,7 @@ def pictures(folder: Path) -> Iterator[Picture]:
     """Yield the images of `<class>/<image>` files."""
     taken = set[Path]()
     for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             pixels = read_pixels(path.read_bytes())
             if pixels is None:
                 warn(f"{path} is no image")
@@ -136,7 +137,7 @@ def _video(args: argparse.Namespace) -> int:
     name = args.format or format_of(args.target)
     events = video_events(capture, Emulator(size, params, args.seed), rate)
     n = write_recording(args.target, events, size, name)
-    print(f"{args.target}: {n:,} events of {size} pixels, {name}")
+    print(f"{args.target}: {counted(n, 'event')} of {size} pixels, {name}")
     return 0
 
 

@@ -16,6 +16,7 @@ from spikesight.encoders.events import Events
 from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sources.source import Source, open_source
+from spikesight.encoders.words import counted
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM, the terminal's end or --seconds.
 
@@ -55,10 +56,10 @@ def run(args: argparse.Namespace) -> int:
         print("stopped", file=sys.stderr)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
         if count:
-            warn(f"{count:,} events {label}")
+            warn(f"{counted(count, 'event')} {label}")
     if source.fault:
         print(f"the source ended: {source.fault}", file=sys.stderr)
-    print(f"{args.target}: {n:,} events, {name}")
+    print(f"{args.target}: {counted(n, 'event')}, {name}")
     return 0
 
 

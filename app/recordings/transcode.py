@@ -8,6 +8,7 @@ from spikesight.app.recordings.progress import warn, watched
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.words import counted
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
 
@@ -40,7 +41,7 @@ def run(args: argparse.Namespace) -> int:
     n = write_recording(args.target, parts, reader.size, name, warn=warn)
     for warning in reader.warnings():
         warn(warning)
-    print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")
+    print(f"{args.target}: {counted(n, 'event')}, {name}, {counted(args.target.stat().st_size, 'byte')}")
     return 0
 
 

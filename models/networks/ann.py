@@ -194,7 +194,8 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path.name} is not a state dictionary: {str(error)[:120]}") from None
+        kinds = "neither safetensors nor what torch.save writes"
+        raise CheckpointError(f"{path.name} is not a state dictionary: it is {kinds}") from error
     except Exception as error:  # the unpickler's refusals have their own types
         raise CheckpointError(f"{path.name} holds more than tensors and is not read: {type(error).__name__}") from None
     for key in ("state_dict", "model"):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.encoders.words import counted
 from spikesight.models.classifier.inputs import encoder_for
 from spikesight.models.contract import Contract
 from spikesight.training.data.recordings import read_item
@@ -33,7 +34,7 @@ def cached(
     path = folder / f"{digest}.npy"
     if not path.exists():
         if not sys.stderr.isatty():  # where no bar shows that it goes on
-            say(f"{what}: {count} samples")
+            say(f"{what}: {counted(count, 'sample')}")
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{digest}.{os.getpid()}.npy"
         try:

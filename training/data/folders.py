@@ -18,7 +18,7 @@ from typing import Literal, cast, get_args
 
 from spikesight.encoders.recordings.files import detect_format, formats
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sample import IMAGE_SUFFIXES
+from spikesight.encoders.sample import is_image
 from spikesight.encoders.sources.chunks import VIDEO_SUFFIXES
 from spikesight.training.data.sets import DataError, MissingDataError
 
@@ -83,7 +83,9 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     files = [f for f in sorted(path.rglob("*")) if f.is_file() and "/." not in f"/{f.relative_to(path).as_posix()}"]
     found = [f for f in files if _is_recording(f)]
     if not found:
-        if any(f.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) for f in files):
+        if any(is_image(f) and f.parent == path for f in files):
+            raise MissingDataError(f"{path} holds pictures without classes: make one folder a class, <class>/<picture>")
+        if any(is_image(f) or f.suffix.lower() in VIDEO_SUFFIXES for f in files):
             raise MissingDataError(f"{path} holds pictures or videos: make events of them with spikesight emulate")
         raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(_suffixes()))})")
     parts = _parts(path, found)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.preprocess.fit import Still
 from spikesight.encoders.recordings.files import digest
+from spikesight.encoders.words import counted
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, file_stamps
@@ -221,7 +222,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     if images.names:
         parts = {part: [images.names[i] for i in of] for part, of in rows.items()}
     else:  # tens of thousands of numbers, which follow from the other parts
-        parts["train"] = f"the other {len(train)} training images"
+        parts["train"] = f"the other {counted(len(train), 'training image')}"
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
     files = images.train.frames.paths if isinstance(images.train.frames, PictureRows) else ()
@@ -231,8 +232,8 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         digests=_digests(files[n] for n in (*rows["train"], *rows["val"])) if files else (),
         split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts}, own=images.own,
         notes=(
-            f"{len(images.labels)} classes, pictures as {config.height} x {config.width} pixels: {len(train)} for "
-            f"training, {len(val)} validation, {len(test)} test",
+            f"{counted(len(images.labels), 'class')}, pictures as {config.height} x {config.width} pixels: "
+            f"{len(train)} for training, {len(val)} validation, {len(test)} test",
         ),
     )  # fmt: skip
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import sha256_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Part, Take, read_folder
@@ -112,7 +113,7 @@ def usable(folder: Folder, *, skip_bad: bool) -> Usable:
     problems = [*in_two, *([] if skip_bad else bad)]
     if problems:
         advice = "mend or remove them" + ("" if in_two else ", or go on without them by --skip-bad")
-        raise DataError("\n  ".join([f"{len(problems)} faults in {folder.path.name}; {advice}:", *problems]))
+        raise DataError("\n  ".join([f"{counted(len(problems), 'fault')} in {folder.path.name}; {advice}:", *problems]))
     takes = tuple(take for take in folder.takes if take.path in scans and take.path not in copies)
     if not any(take.part == "train" for take in takes):
         raise DataError(f"none of the recordings in {folder.path} can be read: {bad[0]}")
@@ -122,7 +123,7 @@ def usable(folder: Folder, *, skip_bad: bool) -> Usable:
             remarks.setdefault(remark, []).append(named(take))
     notes = [f"WARNING: {remark} ({_few(names)})" for remark, names in remarks.items()]
     if bad:
-        notes.insert(0, f"WARNING: {len(bad)} files are left out: {'; '.join(bad)}")
+        notes.insert(0, f"WARNING: {counted(len(bad), 'file')} left out: {'; '.join(bad)}")
     if copies:
         twice = _few([named(take) for take in folder.takes if take.path in copies])
         notes.append(f"copies of other files are used once: {twice}")
@@ -177,9 +178,9 @@ def _summary(
     length_us = config.steps * config.bin_us
     length_ms = length_us / 1000
     lines = [
-        f"layout {folder.layout}: {len(labels)} classes, {len(takes)} recordings, {seconds:.0f} s, "
-        f"{millions:.2f} M events",
-        f"windows of {length_ms:g} ms ({config.steps} bins of {config.bin_us / 1000:g} ms), every "
+        f"layout {folder.layout}: {counted(len(labels), 'class')}, {counted(len(takes), 'recording')}, "
+        f"{seconds:.0f} s, {millions:.2f} M events",
+        f"windows of {length_ms:g} ms ({counted(config.steps, 'bin')} of {config.bin_us / 1000:g} ms), every "
         f"{_hop(length_us) / 1000:g} ms in training (--window-ms)"
         + (", cropped to what moves (--crop none: where its place tells)" if config.crop == "object" else ""),
     ]
@@ -189,8 +190,8 @@ def _summary(
         length = sum(scans[i].length_us for i in mine)
         rate = sum(scans[i].n_events for i in mine) / max(1, length) * 1000
         lines.append(
-            f"  {label}: {len(mine)} recordings, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a window; windows "
-            f"for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
+            f"  {label}: {counted(len(mine), 'recording')}, {length / 1e6:.0f} s, {rate * length_ms:.0f} events a "
+            f"window; windows for training {counts[0]}, validation {counts[1]}, test {counts[2]}"
         )
     shown_ms = float(np.median([s.length_us for s in scans])) / 1000
     if shown_ms < FILLED * length_ms:

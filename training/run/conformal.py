@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.words import counted
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty import NOTHING
@@ -143,7 +144,7 @@ def fit_conformal(classifier: Classifier, takes: Sequence[Take]) -> tuple[Confor
     Each recording comes twice, without a gap and after one: the larger lead counts.
     """
     if len(takes) < LEAST:
-        raise ValueError(f"{len(takes)} validation recordings are too few; {LEAST} at least are needed")
+        raise ValueError(f"{counted(len(takes), 'validation recording')}: too few, at least {LEAST} are needed")
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
     fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([take.label for take in takes])
@@ -194,10 +195,8 @@ def commits(conformal: Conformal | None, labels: Sequence[str]) -> str:
     if conformal is None:
         return "none"
     trials = next(iter(conformal.trials.values()))
-    fewest = labels[int(trials.counts.argmin())]
-    return (
-        f"at error rates from {trials.least:.2%} on, as {fewest} has {trials.counts.min()} recordings to calibrate with"
-    )
+    fewest, count = labels[int(trials.counts.argmin())], counted(int(trials.counts.min()), "recording")
+    return f"at error rates from {trials.least:.2%} on, as {fewest} has {count} to calibrate with"
 
 
 class Seen(NamedTuple):

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.encoders.words import counted
 from spikesight.models.contract import Contract
 from spikesight.models.networks.metering import Meter
 from spikesight.models.neurons.layers import Neuron, watching
@@ -84,7 +85,7 @@ def evaluate(
     """Evaluate every window from zero state; without a contract, frames are binned events. Raises ValueError."""
     processes, count = processes or Processes(device), len(frames)
     if count < processes.world:
-        raise ValueError(f"{count} samples to evaluate are fewer than the {processes.world} processes")
+        raise ValueError(f"{counted(count, 'sample')} to evaluate cannot be shared by {processes.world} processes")
     size = min(EVALUATION_BATCH, -(-count // processes.world))  # every process gets at least one sample
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
     confusion, totals = torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(2 + steps, dtype=torch.float64)

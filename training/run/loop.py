@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.networks.taught import TaughtNetwork
@@ -122,9 +123,9 @@ class Run:
         config, start = self.config, name_of_start(self.config)
         if not config.epochs:
             return f"head only: the network of {start} stays as it is, and a read-out is fitted on it"
-        steps = f"{self.steps_an_epoch} steps of {config.batch_size} samples"
+        steps = f"{counted(self.steps_an_epoch, 'step')} of {counted(config.batch_size, 'sample')}"
         within = f", within {config.minutes:g} min (--minutes)" if config.minutes else ""
-        return f"from {start}: {config.epochs} epochs of {steps}{within}; Ctrl-C keeps the best"
+        return f"from {start}: {counted(config.epochs, 'epoch')} of {steps}{within}; Ctrl-C keeps the best"
 
     def plan_for(self, minutes: float, most: int) -> None:
         """Set the epochs to as many as fit into `minutes`, up to `most`, by steps that are timed and change nothing. Of

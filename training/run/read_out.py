@@ -18,6 +18,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikesight.encoders.words import counted
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.statistics import fit_temperature
@@ -97,7 +98,7 @@ def _count(data: Data, *, with_val: bool) -> str:
     """Return in words how many recordings or images the training, and perhaps the validation, has."""
     items = (*data.train_items, *(data.val_items if with_val else ()))
     paths = {item.path for item in items}
-    return f"{len(paths)} recordings" if paths else f"{data.recorded} images"
+    return counted(len(paths), "recording") if paths else counted(data.recorded, "image")
 
 
 def better(right: NDArray[np.bool_], recording: NDArray, share: float) -> bool:

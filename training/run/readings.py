@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.words import counted
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.steps import Input, Outcome, Prediction
 from spikesight.training.config import TrainConfig
@@ -81,7 +82,7 @@ def read_set(
         return replace(found, shared=_shared(classifier, files))
     folder = read_folder(data, layout, classifier.labels)
     takes = [take for take in folder.takes if take.part == "test"] or list(folder.takes)
-    notes = [f"layout {folder.layout}: {len(takes)} recordings"]
+    notes = [f"layout {folder.layout}: {counted(len(takes), 'recording')}"]
     if len(takes) < len(folder.takes):
         notes[0] += f" of test/, {len(folder.takes) - len(takes)} others left alone"
     asked = replace(folder, takes=tuple(replace(take, part="train") for take in takes))
@@ -158,5 +159,5 @@ def read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames
             answers.append(classifier.track().read(inputs, outcome).prediction)
     return Readings(
         labels=classifier.labels, classes=classes, truth=frames.labels, answers=tuple(answers),
-        notes=(f"{len(frames)} images",),
+        notes=(counted(len(frames), "image"),),
     )  # fmt: skip

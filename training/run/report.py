@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
@@ -108,10 +109,10 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
     c = data.contract
     if c.kind == "events":
-        shown = f"{c.steps} steps of {c.bin_us} us"
-        ann_sees, macs = f"on all {c.steps} bins", metrics["ann_macs"] * c.steps
+        shown = f"{counted(c.steps, 'step')} of {c.bin_us} us"
+        ann_sees, macs = f"on all {counted(c.steps, 'bin')}", metrics["ann_macs"] * c.steps
     else:
-        shown = f"{c.steps} steps, {c.encoding} encoding"
+        shown = f"{counted(c.steps, 'step')}, {c.encoding} encoding"
         ann_sees, macs = "on the image, once", metrics["ann_macs"]
     what, active = "Spiking classifier", "Firing rates (spikes a neuron a step, on the test split)"
     if data.config.neuron == "relu":
@@ -179,7 +180,8 @@ def _make(folder: Path, data: Data, progress: Progress, first: Head | None) -> M
     heads = heads_of(trained, data, first) if data.own else []
     if len(heads) > 1:
         right = ", ".join(f"{head.right.sum()} by {head.name}" for head in heads)
-        say(f"answers are read by {heads[0].name}; of {len(heads[0].right)} validation windows are right: {right}")
+        judged = counted(len(heads[0].right), "validation window")
+        say(f"answers are read by {heads[0].name}; of {judged} right: {right}")
     if heads:
         network, data = heads[0].network, replace(data, contract=replace(data.contract, readout=1))
     made = {"made": origin(data, heads[0] if heads else None), "epochs": progress.epoch}

@@ -201,7 +201,7 @@ def test_every_bad_file_is_listed_and_may_be_left_out(evaluated: str, tmp_path: 
     assert main(["evaluate", evaluated, str(tmp_path), "--json", "--skip-bad"]) == 0
     out, said = capsys.readouterr()
     assert json.loads(out)["right"]["count"] == 2
-    assert "2 files are left out" in said
+    assert "2 files left out" in said
 
 
 ANYTHING, FEW = (0.0, 0.5, 1.0), (0.01, 0.02, 0.03)

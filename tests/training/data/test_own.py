@@ -181,7 +181,7 @@ def test_every_bad_file_is_told_at_once_and_left_out_where_asked(tmp_path: Path)
     assert all("cannot be read: " in line for line in lines), "each with its reason"
     listing = list_own(tmp_path, skip_bad=True)
     assert len(listing.left_out) == 2
-    assert any("2 files are left out" in note and "broken.npz" in note for note in listing.notes)
+    assert any("2 files left out" in note and "broken.npz" in note for note in listing.notes)
     run = Run(load_data(small_config(tmp_path, data=str(tmp_path), skip_bad=True)), tmp_path / "runs" / "x")
     assert run.card({}).training["left_out"] == list(listing.left_out)
 

@@ -85,7 +85,7 @@ def test_so_many_shots_of_each_class_by_chance(tmp_path: Path) -> None:
     assert begins(found, 0) == sorted(set(begins(found, 0)))
     assert found == plan(tmp_path, shots=3, window_ms=100)
     assert len({tuple(begins(plan(tmp_path, shots=3, seed=seed, window_ms=100), 0)) for seed in range(8)}) > 4
-    refusal(lambda: plan(tmp_path, shots=4, window_ms=100), "class 'phone' has 3 examples; 4 are needed", DataError)
+    refusal(lambda: plan(tmp_path, shots=4, window_ms=100), "class 'phone' has 3 examples, of 4 needed", DataError)
 
 
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
