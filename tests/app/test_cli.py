@@ -101,10 +101,12 @@ MISTAKES = {
     "calibrate model --data takes --to to": "the data's classes are cup, phone; the model's are zero, one, two",
     "train --epochs many": "invalid int value: 'many'",
     "train --config small.yaml --network no --dry-run": "unknown network",
+    "train --data pictures/train/n01": "make one folder a class, <class>/<picture>",
     "train --config small.yaml --lr -1": "must be positive",
     "train --resume nowhere": "no checkpoint",
     **{f"convert w.pt --to to --data mnist {wrong}": "--steps and --calibration must be positive, --test not negative"
        for wrong in ("--steps 0", "--calibration 0", "--test -1")},
+    "convert small.yaml --to to --data pictures": "small.yaml is not a state dictionary: it is neither safetensors",
     "convert w.pt --to to --data pictures --labels a,b": "labels for 10 classes",
     "convert w.pt --to to --data pictures --network resnet18": "needs convolutions",
     "convert w.pt --to to --data pictures --network resnet9000": "known are cifar-resnet8, ",

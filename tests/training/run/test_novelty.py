@@ -17,6 +17,7 @@ from spikesight.encoders.events import Events, SensorSize, empty_events, make_ev
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
 from spikesight.models.novelty import KEPT, NOTHING
 from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Commitment, wrong_lead
@@ -26,7 +27,7 @@ from spikesight.training.data import Data, bin_items, load_data, read_item
 from spikesight.training.data.sets import Item
 from spikesight.training.flags import from_mapping
 from spikesight.training.network import build_network
-from spikesight.training.run import conformal
+from spikesight.training.run import conformal, read_out
 from spikesight.training.run.conformal import (
     LEAST,
     LONG,
@@ -346,6 +347,20 @@ def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
     assert not head.right.any(), "it learns from these only after they have judged it"
     assert evaluate(head.judged, wrong.val, 2, CPU, contract).accuracy == 0, "nor does what they calibrate"
     assert evaluate(head.network, wrong.val, 2, CPU, contract).accuracy > 0
+
+
+def test_a_saved_head_answers_as_it_was_fitted_on_balanced_features(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scales, made = list[np.ndarray](), read_out.balance
+    monkeypatch.setattr(read_out, "balance", lambda *given: scales.append(made(*given)) or scales[0])
+    mixed = np.arange(len(data.val)) % 2
+    (head,) = heads_of(build_network(data.config, 2), replace(data, val=replace(data.val, labels=mixed)))
+    assert np.ptp(scales[0]) > 0, "features of the input count more or less than rates"
+    save(tmp_path / "m", head.judged, Card(replace(data.contract, readout=1), data.labels))
+    found = evaluate(load(tmp_path / "m")[0], data.val, 2, CPU, replace(data.contract, readout=1))
+    assert ((found.chosen == mixed) == head.right).all()
+    assert 0 < head.right.sum() < len(mixed)
 
 
 def test_no_head_for_inputs_that_are_no_plain_events(data: Data) -> None:

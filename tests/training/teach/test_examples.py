@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 from zlib import crc32
 
 import numpy as np
@@ -144,6 +145,17 @@ def test_a_folder_is_learnt_whole_and_its_recordings_are_remembered(features: st
     assert (card.training["data"], card.training["shots"], card.training["seed"]) == ("things", 0, 0)
     assert card.training["recordings"] == sorted(digest(path) for path in data.rglob("*.npz"))
     assert card.metrics["count"] == told["count"] > 0
+
+
+def test_a_model_that_is_not_written_leaves_no_folders(
+    features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, label in enumerate(("cup", "phone")):
+        record(tmp_path / "things" / label / "1.npz", 1.28, rate=500 + 300 * number)
+    monkeypatch.setattr("spikesight.models.checkpoint.save_file", Mock(side_effect=OSError("the disk is full")))
+    with pytest.raises(OSError, match="the disk is full"):
+        teach(tmp_path / "things", tmp_path / "new" / "deep" / "model", features=features)
+    assert not (tmp_path / "new").exists()
 
 
 def test_shots_are_drawn_by_their_seed(features: str, tmp_path: Path) -> None:
