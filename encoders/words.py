@@ -1,4 +1,6 @@
-"""Words for numbers of things in messages."""
+"""Words for things in messages: how many they are, and some of their names."""
+
+from collections.abc import Sequence
 
 
 def counted(number: int, one: str) -> str:
@@ -9,3 +11,12 @@ def counted(number: int, one: str) -> str:
     """
     ending = "" if number == 1 else "es" if one.endswith(("s", "x", "ch")) else "s"
     return f"{number:,} {one}{ending}"
+
+
+def some_of(names: Sequence[str], most: int = 3) -> str:
+    """Return the first names, and how many there are beside them.
+
+    >>> some_of(["a", "b"]), some_of(["a", "b", "c", "d", "e"])
+    ('a, b', 'a, b, c and 2 more')
+    """
+    return ", ".join(names[:most]) + (f" and {len(names) - most:,} more" if len(names) > most else "")

@@ -93,14 +93,11 @@ def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
 def run(args: argparse.Namespace) -> int:
     from spikesight.model import Model
     from spikesight.models.classifier import Classifier
-    from spikesight.models.shipped import find, shipped
+    from spikesight.models.shipped import find, first_shipped
 
-    wanted = args.model or next(iter(shipped()), None)
-    if wanted is None:
-        raise ValueError("no model is shipped with this installation: name a checkpoint folder with --model")
     if args.error_rate is not None and not 0 < args.error_rate < 1:
         raise ValueError("--error-rate must lie between 0 and 1, for example 0.05")
-    model = Model(Classifier.load(find(wanted)).at(args.bin_ms))
+    model = Model(Classifier.load(find(args.model or first_shipped())).at(args.bin_ms))
     failed = False
     for path in map(Path, args.files):
         try:

@@ -10,12 +10,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.app.recordings.progress import warn
+from spikesight.app.recordings.progress import new_format, warn
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dark, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
-from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
+from spikesight.encoders.recordings.files import FORMATS, WRITABLE, write_recording
 from spikesight.encoders.sample import is_image, read_pixels
 from spikesight.encoders.words import counted
 
@@ -125,8 +125,7 @@ def framed(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _video(args: argparse.Namespace) -> int:
-    if args.target.exists() and not args.force:
-        raise EventsError(f"{args.target} exists; add --force to write over it")
+    name = new_format(args)
     capture = cv2.VideoCapture(str(args.source))
     if not capture.isOpened():
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
@@ -134,7 +133,6 @@ def _video(args: argparse.Namespace) -> int:
     frame = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     size = args.size or SensorSize(*frame)
     params = PixelModel(steady=args.steady, **_pixels(args))
-    name = args.format or format_of(args.target)
     events = video_events(capture, Emulator(size, params, args.seed), rate)
     n = write_recording(args.target, events, size, name)
     print(f"{args.target}: {counted(n, 'event')} of {size} pixels, {name}")

@@ -182,7 +182,7 @@ def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[ND
             yield buffer[: held // record * record]
             if held % record:
                 rest = counted(held % record, "byte")
-                notes.append(CutShort(f"{rest} at the end make no whole record: the file is cut short"))
+                notes.append(CutShort(f"the file is cut short, with {rest} of a record at its end"))
 
 
 def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:

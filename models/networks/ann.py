@@ -197,7 +197,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
         kinds = "neither safetensors nor what torch.save writes"
         raise CheckpointError(f"{path.name} is not a state dictionary: it is {kinds}") from error
     except Exception as error:  # the unpickler's refusals have their own types
-        raise CheckpointError(f"{path.name} holds more than tensors and is not read: {type(error).__name__}") from None
+        raise CheckpointError(
+            f"{path.name} is not read: torch.save did not write it, or it holds more than tensors"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]

@@ -20,6 +20,7 @@ from spikesight.encoders.recordings.files import detect_format, formats
 from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.sample import is_image
 from spikesight.encoders.sources.chunks import VIDEO_SUFFIXES
+from spikesight.encoders.words import some_of
 from spikesight.training.data.sets import DataError, MissingDataError
 
 Layout = Literal["classes", "sessions", "flat"]
@@ -197,14 +198,10 @@ def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
         return "sessions"
     if min(map(len, inner.values())) > 1 and all(count > 1 for count in shared.values()):
         raise DataError(
-            f"{where} can be read in two ways: classes {_list(tops)} (--layout classes), "
-            f"or sessions with classes {_list(sorted(shared))} (--layout sessions): say which"
+            f"{where} can be read in two ways: classes {some_of(tops, 4)} (--layout classes), "
+            f"or sessions with classes {some_of(sorted(shared), 4)} (--layout sessions): say which"
         )
     return "classes"
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _takes(files: Names, layout: Layout, part: Part) -> list[Take]:

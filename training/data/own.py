@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from spikesight.encoders.words import counted
+from spikesight.encoders.words import counted, some_of
 from spikesight.models.checkpoint import sha256_of
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.folders import Folder, Part, Take, read_folder
@@ -121,17 +121,13 @@ def usable(folder: Folder, *, skip_bad: bool) -> Usable:
     for take in takes:
         for remark in scans[take.path].remarks:
             remarks.setdefault(remark, []).append(named(take))
-    notes = [f"WARNING: {remark} ({_few(names)})" for remark, names in remarks.items()]
+    notes = [f"WARNING: {remark} ({some_of(names)})" for remark, names in remarks.items()]
     if bad:
         notes.insert(0, f"WARNING: {counted(len(bad), 'file')} left out: {'; '.join(bad)}")
     if copies:
-        twice = _few([named(take) for take in folder.takes if take.path in copies])
+        twice = some_of([named(take) for take in folder.takes if take.path in copies])
         notes.append(f"copies of other files are used once: {twice}")
     return Usable(replace(folder, takes=takes), [scans[take.path] for take in takes], tuple(notes), tuple(bad))
-
-
-def _few(names: Sequence[str]) -> str:
-    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
 def suited_window(takes: Sequence[Take], scans: Sequence[Scan]) -> Window:
@@ -221,6 +217,6 @@ def _coverage(folder: Folder, scans: Sequence[Scan], items: Sequence[Item]) -> l
     why = "" if share > 0.99 else "; the rest lies in gaps, in windows with next to no events or between windows"
     lines = [f"{'' if share > WARN_BELOW else 'WARNING: '}{share:.0%} of the events are used{why}"]
     if folder.left_out:
-        names = _few([str(file.relative_to(folder.path)) for file in folder.left_out])
+        names = some_of([str(file.relative_to(folder.path)) for file in folder.left_out])
         lines.append(f"not read, being no recordings in this layout: {names}")
     return lines

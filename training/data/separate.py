@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spikesight.encoders.words import some_of
 from spikesight.training.data.folders import Part, Take, common_sessions
 from spikesight.training.data.sets import DataError, split_by_name, split_indices
 from spikesight.training.data.windows import Scan
@@ -121,7 +122,7 @@ def _by_two_sessions(
         return
     found.val, found.test = divided.val, divided.test
     found.train += [whole[index] for index in rest]
-    how = f"; its only recording divided in time ({_list(halved)})" if halved else ", by whole recordings"
+    how = f"; its only recording divided in time ({some_of(halved, 6)})" if halved else ", by whole recordings"
     found.notes.append(f"validation and test: session {last}, of which training sees nothing{how}")
 
 
@@ -168,23 +169,19 @@ def _by_class(
                 mine = [mine[n] for n in kept]
             found.train += [whole[index] for index in mine]
     if by_recording:
-        found.notes.append(f"{what}: whole recordings, none of which is trained on ({_list(by_recording)})")
+        found.notes.append(f"{what}: whole recordings, none of which is trained on ({some_of(by_recording, 6)})")
     if shared:
-        found.notes.append(f"{what}: one recording of two, divided in time, not trained on ({_list(shared)})")
+        found.notes.append(f"{what}: one recording of two, divided in time, not trained on ({some_of(shared, 6)})")
     if alone:
         found.notes.append(
-            f"{what}: the end of the only recording, after a gap ({_list(alone)}). Another day will be harder: record "
-            "each class a second time, and give both, or try the model on it with spikesight evaluate"
+            f"{what}: the end of the only recording, after a gap ({some_of(alone, 6)}). Another day will be harder: "
+            "record each class a second time, and give both, or try the model on it with spikesight evaluate"
         )
 
 
 def _hashed(takes: Sequence[Take], mine: Sequence[int], fraction: float) -> tuple[np.ndarray, np.ndarray]:
     names = [f"{takes[index].path.parent.name}/{takes[index].path.name}" for index in mine]
     return split_by_name(names, np.zeros(len(mine), int), fraction)
-
-
-def _list(names: Sequence[str], what: str = "classes") -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more {what}" if len(names) > 6 else "")
 
 
 def _divided(found: Separation, take: Take, whole: Stretch, shares: tuple[float, ...], window_us: int) -> list[Stretch]:
@@ -206,7 +203,7 @@ def _divided(found: Separation, take: Take, whole: Stretch, shares: tuple[float,
 
 def _too_short(short: Sequence[tuple[Take, float]], window_us: int) -> str:
     """Return the error for recordings that are too short to be divided, with what will do."""
-    names = _list([f"{take.path.parent.name}/{take.path.name}" for take, _ in short], "recordings")
+    names = some_of([f"{take.path.parent.name}/{take.path.name}" for take, _ in short], 6)
     fits_ms = int(min(piece for _, piece in short) / 1000)
     fits_ms = fits_ms // 4 if fits_ms >= 4 * LEAST_WINDOW_MS else fits_ms  # several windows are better than one
     return (

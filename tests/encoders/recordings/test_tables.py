@@ -329,7 +329,7 @@ def test_numbers_that_are_not_finite_are_refused_in_every_table(name: str, bad: 
             for key, column in columns.items():
                 file[f"events/{key}"] = column
     elif name == "a.mat":
-        savemat(path, columns)
+        savemat(path, {"ts": columns["t"], "x": columns["x"], "y": columns["y"], "pol": columns["p"]})
     elif name == "a.npz":
         np.savez(path, **columns)  # type: ignore[arg-type]
     elif name == "rows.npy":
