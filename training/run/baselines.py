@@ -69,11 +69,7 @@ def predictions(
 
 
 def beside_network(
-    learnt: Sequence[Frames],
-    test: Frames,
-    chosen: NDArray[np.int64],
-    recording: NDArray[np.int64],
-    kind: str,
+    learnt: Sequence[Frames], test: Frames, chosen: NDArray[np.int64], recording: NDArray[np.int64], kind: str
 ) -> list[dict[str, Any]]:
     """Return `Pairs.beside` for a run's test samples: baselines trained on its samples.
 

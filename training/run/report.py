@@ -212,11 +212,7 @@ def write_report(
         "made": card.training["made"],
         "val_accuracy": float(heads[0].right.mean()) if heads else progress.best_val,
         "best_epoch": progress.best_epoch + 1,
-        "test": {
-            "accuracy_by_step": test.accuracy_by_step,
-            "synops": test.synops,
-            "firing_rates": test.firing_rates,
-        },
+        "test": {"accuracy_by_step": test.accuracy_by_step, "synops": test.synops, "firing_rates": test.firing_rates},
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
         "recorded": data.recorded,

@@ -29,10 +29,7 @@ def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tens
     return (1 - pull) * every_step + pull * (logits - 1).square().mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]] = {
-    "mean": mean_loss,
-    "tet": tet_loss,
-}
+LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]] = {"mean": mean_loss, "tet": tet_loss}
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor | None:
