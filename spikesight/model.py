@@ -20,6 +20,8 @@ from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.shipped.hub import push
 from spikesight.models.steps import Input, Prediction
 
+Progress = Callable[[Iterable[Events]], Iterable[Events]]
+
 
 def list_models() -> tuple[str, ...]:
     """Return the names of the shipped models, the default first."""
@@ -88,13 +90,7 @@ class Model:
         return Stepper(classifier, classifier.readout(objects)), classifier.inputs(sample)
 
     def follow(
-        self,
-        path: Path,
-        verdict: Verdict,
-        *,
-        error_rate: float | None = None,
-        progress: Callable[[Iterable[Events]], Iterable[Events]] = iter,
-        warn: Callable[[str], None] = print,
+        self, path: Path, verdict: Verdict, error_rate: float | None, progress: Progress, warn: Callable[[str], None]
     ) -> Iterator[Prediction]:
         """Yield the answer after each step of a file, of which the new `verdict` is told; it is read in packets, so
         that a long one fits in memory. With an `error_rate` the first commitment is the end.

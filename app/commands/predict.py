@@ -51,7 +51,7 @@ def _show(path: Path, model: "Model", args: argparse.Namespace) -> None:
 
     steps, verdict = list[dict[str, object]](), Verdict(model.labels, model.classifier.contract.steps)
     progress = partial(watched, what=path.name)
-    for now in model.follow(path, verdict, error_rate=args.error_rate, progress=progress, warn=warn):
+    for now in model.follow(path, verdict, args.error_rate, progress, warn):
         if args.steps and args.json:
             steps.append({"step": now.step, "label": now.label, "confidence": now.confidence})
         elif args.steps:

@@ -72,7 +72,9 @@ def run(args: argparse.Namespace) -> int:
         if not len(events):
             warn(f"{picture.label}/{picture.name} gives no events")
             continue
-        _write(args.target / picture.label / picture.name, events, sensor, name)
+        path = args.target / picture.label / f"{picture.name}{FORMATS[name].suffixes[0]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_recording(path, events, sensor, name)
         done, n = done + 1, n + len(events)
     if not done:
         raise EventsError(f"there are no images in {args.source}: none <class>/<image>")
@@ -84,11 +86,6 @@ def _pixels(args: argparse.Namespace) -> dict[str, Any]:
     """Return the changes to the pixel model that the flags ask for."""
     given = {"threshold_on": args.threshold, "threshold_off": args.threshold, "noise_hz": args.noise}
     return {name: value for name, value in given.items() if value is not None}
-
-
-def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    write_recording(stem.with_name(stem.name + FORMATS[name].suffixes[0]), events, sensor, name)
 
 
 def pictures(folder: Path) -> Iterator[Picture]:

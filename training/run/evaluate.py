@@ -1,6 +1,6 @@
 """Evaluate a network on a split, every window from zero state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -48,15 +48,12 @@ class Evaluation:
 
     def warnings(self) -> list[str]:
         """Return sentences that name silent, mostly dead and mostly saturated layers."""
-        found = {
-            "silent layers": [name for name, layer in self.layers.items() if layer.rate == 0],
-            "layers with more than half of their channels dead": [
-                name for name, layer in self.layers.items() if 0.5 < layer.dead < 1
-            ],
-            "layers with more than half of their channels saturated": [
-                name for name, layer in self.layers.items() if layer.saturated > 0.5
-            ],
+        signs: dict[str, Callable[[LayerActivity], bool]] = {
+            "silent layers": lambda layer: layer.rate == 0,
+            "layers with more than half of their channels dead": lambda layer: 0.5 < layer.dead < 1,
+            "layers with more than half of their channels saturated": lambda layer: layer.saturated > 0.5,
         }
+        found = {what: [name for name, layer in self.layers.items() if shows(layer)] for what, shows in signs.items()}
         return [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
 
 

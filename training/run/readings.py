@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
-from spikesight.encoders.recordings.format import RecordingError
 from spikesight.encoders.words import counted
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.steps import Input, Outcome, Prediction
@@ -21,8 +20,8 @@ from spikesight.training.data.images import PictureRows, holds_pictures
 from spikesight.training.data.load import DATA_NAMES, is_recorded, list_data
 from spikesight.training.data.own import usable
 from spikesight.training.data.recordings import read_item
-from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, Listing, MissingDataError
-from spikesight.training.data.windows import PACKET_US
+from spikesight.training.data.sets import Frames, ImageSet, Item, Listing, MissingDataError
+from spikesight.training.data.windows import PACKET_US, naming
 from spikesight.training.progress import with_progress
 from spikesight.training.step.batches import evaluation_input
 
@@ -132,16 +131,12 @@ def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
     if item.read is not None:
         events, sensor = read_item(item)
         return sensor, iter([events])
-    try:
+    with naming(item.path):
         reader = RecordingReader(item.path)
-    except (RecordingError, OSError) as error:
-        raise DataError(f"{item.name} cannot be read: {error}") from None
 
     def packets() -> Iterator[Events]:
-        try:
+        with naming(item.path):
             yield from reader.packets(PACKET_US)
-        except (RecordingError, OSError) as error:
-            raise DataError(f"{item.name} cannot be read: {error}") from None
 
     return reader.size, packets()
 
