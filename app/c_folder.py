@@ -56,9 +56,8 @@ def compile_c(folder: Path, compiler: list[str], *flags: str) -> Path:
 def run_steps(command: list[str], x_seq: Tensor) -> NDArray[np.float32]:
     """Return the logits [T, K] that a compiled example prints for inputs [T, C, H, W], uint8 or float32."""
     given = x_seq.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
-    lines = (
-        subprocess.run([*command, "steps"], input=given, capture_output=True, check=True).stdout.decode().splitlines()
-    )
+    done = subprocess.run([*command, "steps"], input=given, capture_output=True, check=True)
+    lines = done.stdout.decode().splitlines()
     return np.array([[np.float32(word) for word in line.split("\t")[5:]] for line in lines], np.float32)
 
 

@@ -123,11 +123,8 @@ class Model:
         given = self.classifier.inputs(sample_of(what, size))
         answers = self.classifier.predict(given)
         steps = [(torch.from_numpy(np.ascontiguousarray(one.x)), one.reset or n == 0) for n, one in enumerate(given)]
-        layers = (
-            trace_layers(self.classifier.runner(given[0].x.shape).network, steps)
-            if self.classifier.origin != "ann"
-            else {}
-        )
+        spiking = self.classifier.origin != "ann"
+        layers = trace_layers(self.classifier.runner(given[0].x.shape).network, steps) if spiking else {}
         inputs = np.array([one.x for one in given], np.float32)
         probabilities = np.array([one.probabilities for one in answers], np.float32)
         return Trace(self.labels, self.classifier.contract.bin_us, inputs, layers, probabilities)

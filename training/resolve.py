@@ -152,15 +152,9 @@ def _input(config: TrainConfig, facts: Facts) -> dict[str, Any]:
     crop = config.crop or ("none" if whole else window.crop)
     height, width = (CROP_SIDE, CROP_SIDE) if events and crop == "object" else (window.height, window.width)
     steps, bin_us = _bins(config, window, config.window_ms * 1000 if facts.cut and config.window_ms else 0)
-    return {
-        "steps": steps,
-        "bin_us": bin_us,
-        "height": config.height or height,
-        "width": config.width or width,
-        "crop": crop,
-        "encoding": encoding,
-        "carry": (STREAM_CARRY if events else 0.0) if config.carry is None else config.carry,
-    }
+    carry = (STREAM_CARRY if events else 0.0) if config.carry is None else config.carry
+    size = {"height": config.height or height, "width": config.width or width}
+    return {"steps": steps, "bin_us": bin_us, **size, "crop": crop, "encoding": encoding, "carry": carry}
 
 
 def _bins(config: TrainConfig, window: Window, window_us: int) -> tuple[int, int | None]:

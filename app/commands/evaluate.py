@@ -90,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
     for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.shared:
-        names = some_of(readings.shared)
-        shared = f"{len(readings.shared)} of these files were trained on or chose the model ({names})"
+        shared = f"{len(readings.shared)} of these files trained or chose the model ({some_of(readings.shared)})"
         print(f"WARNING: {shared}: this says nothing of others", file=sys.stderr)
     if not found["right"]["count"] and "unknown" in found:
         print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)

@@ -46,11 +46,8 @@ def _show(path: Path, model: "Model", args: argparse.Namespace) -> None:
     from spikesight.encoders.sample import is_image
     from spikesight.models.classifier.verdict import Verdict
 
-    def warn(text: str) -> None:
-        print(f"{path}: {text}", file=sys.stderr)
-
     steps, verdict = list[dict[str, object]](), Verdict(model.labels, model.classifier.contract.steps)
-    progress = partial(watched, what=path.name)
+    progress, warn = partial(watched, what=path.name), partial(print, f"{path}:", file=sys.stderr)
     for now in model.follow(path, verdict, args.error_rate, progress, warn):
         if args.steps and args.json:
             steps.append({"step": now.step, "label": now.label, "confidence": now.confidence})

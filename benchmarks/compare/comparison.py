@@ -182,7 +182,9 @@ class Comparison:
         self.config, self.folder, self.say = config, Path(config.output), report
         self.data: Pictures = load_images(config.data, Path(config.root))
         self.identity = self._identity()
-        self.train, self.held = self.data.train.split(config.held, config.seed)
+        count, aside = len(self.data.train), np.random.default_rng([config.seed, 1])
+        held = np.isin(np.arange(count), aside.permutation(count)[: min(config.held, count // 2)])
+        self.train, self.held = self.data.train[~held], self.data.train[held]
         self.calibration = self.prepared(self.train.subset(config.calibration, config.seed))
         self.test = self.data.test.shuffled(config.seed)
         self.converted = cache(self._converted)

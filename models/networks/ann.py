@@ -194,8 +194,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        kinds = "neither safetensors nor what torch.save writes"
-        raise CheckpointError(f"{path.name} is not a state dictionary: it is {kinds}") from error
+        raise CheckpointError(f"{path.name} is not a state dictionary of safetensors or of torch.save") from error
     except Exception as error:  # the unpickler's refusals have their own types
         raise CheckpointError(
             f"{path.name} is not read: torch.save did not write it, or it holds more than tensors"

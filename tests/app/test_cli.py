@@ -106,7 +106,7 @@ MISTAKES = {
     "train --resume nowhere": "no checkpoint",
     **{f"convert w.pt --to to --data mnist {wrong}": "--steps and --calibration must be positive, --test not negative"
        for wrong in ("--steps 0", "--calibration 0", "--test -1")},
-    "convert note.txt --to to --data pictures": "note.txt is not a state dictionary: it is neither safetensors",
+    "convert note.txt --to to --data pictures": "note.txt is not a state dictionary of safetensors or of torch.save",
     "convert w.pt --to to --data pictures --labels a,b": "labels for 10 classes",
     "convert w.pt --to to --data pictures --network resnet18": "needs convolutions",
     "convert w.pt --to to --data pictures --network resnet9000": "known are cifar-resnet8, ",

@@ -91,11 +91,8 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
         raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(_suffixes()))})")
     parts = _parts(path, found)
     chosen: Layout = _choose(path.name, parts["train"], known) if layout == "auto" else cast(Layout, layout)
-    takes, used = [], set()
-    for part, names in parts.items():
-        for take in _takes(names, chosen, part):
-            takes.append(take)
-            used.add(take.path)
+    takes = [take for part, names in parts.items() for take in _takes(names, chosen, part)]
+    used = {take.path for take in takes}
     if not takes:
         raise DataError(f"{path} holds no recordings in the layout {chosen}: try another --layout")
     unknown = {t.label for t in takes} - {t.label for t in takes if t.part == "train"}

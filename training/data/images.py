@@ -222,12 +222,6 @@ class Images:
         """Return `count` random images without replacement, or all if there are fewer; the seed determines them."""
         return self if count >= len(self) else self.shuffled(seed)[:count]
 
-    def split(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
-        """Return (remaining images, `count` random images set aside), both in order; at most half are set aside."""
-        aside = np.zeros(len(self), bool)
-        aside[np.random.default_rng([seed, 1]).permutation(len(self))[: min(count, len(self) // 2)]] = True
-        return self[~aside], self[aside]
-
 
 @dataclass(frozen=True)
 class Pictures:

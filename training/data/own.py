@@ -48,11 +48,9 @@ def list_own(config: TrainConfig, path: Path) -> Listing:
             part: tuple(_items(apart.of(part), takes, scans, labels, length_us, hop, typical))
             for part, hop in hops.items()
         }
-        for label in range(len(labels)):
-            if not any(item.label == label for item in parts["train"]):
-                raise DataError(
-                    f"class {labels[label]!r} has no window to train on: its recordings hold next to no events"
-                )
+        shown = {item.label for item in parts["train"]}
+        if empty := [label for number, label in enumerate(labels) if number not in shown]:
+            raise DataError(f"class {empty[0]!r} has no window to train on: its recordings hold next to no events")
         return parts, apart.notes
 
     def of(config: TrainConfig) -> tuple[dict[Part, tuple[Item, ...]], list[str]]:

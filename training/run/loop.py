@@ -29,7 +29,7 @@ from spikesight.training.progress import say
 from spikesight.training.resolve import name_of_start, planned, weights_path
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
-from spikesight.training.run.resume import Progress, load_progress, save_progress
+from spikesight.training.run.resume import Groups, Progress, load_progress, save_progress
 from spikesight.training.step.batches import Batch, Batches, carried_state, seeded
 from spikesight.training.step.losses import class_weights, total_loss
 
@@ -151,7 +151,7 @@ class Run:
 
     def save(self) -> None:
         """Write the resume state, whole or not at all."""
-        extra: dict[str, dict[str, Tensor]] = {}
+        extra: Groups = {}
         if self.average is not None:
             extra["average"] = self.average
         if self.last_state is not None:

@@ -54,9 +54,8 @@ def first_head(data: Data) -> Head | None:
     recordings of somebody's own.
     """
     start = data.config.init_from
-    if not data.own or not begins_with_head(data.config, read_start(start)):
-        return None
-    return _head(BEGUN, backbone(start), data)
+    begins = data.own and begins_with_head(data.config, read_start(start))
+    return _head(BEGUN, backbone(start), data) if begins else None
 
 
 def heads_of(trained: nn.Module | None, data: Data, first: Head | None = None) -> list[Head]:

@@ -17,7 +17,7 @@ import torch
 from torch import nn
 
 from spikesight.encoders.words import counted
-from spikesight.models.checkpoint import load, save
+from spikesight.models.checkpoint import load, replacing, save
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
@@ -36,10 +36,9 @@ from spikesight.training.run.resume import Progress
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file atomically: to a temporary name first, then rename it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    """Write a text file whole or not at all."""
+    with replacing(path) as (partial,):
+        partial.write_text(text)
 
 
 def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:

@@ -63,8 +63,7 @@ def total_loss(
         with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
     loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:
-        weight = TEACHER_WEIGHT
-        loss = (1 - weight) * loss + weight * distillation(logits, targets, teacher_logits)
+        loss = (1 - TEACHER_WEIGHT) * loss + TEACHER_WEIGHT * distillation(logits, targets, teacher_logits)
     if firing_rate is not None and config.spike_penalty:
         loss = loss + config.spike_penalty * firing_rate.float()
     return loss
