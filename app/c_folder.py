@@ -18,6 +18,7 @@ from spikesight.encoders.native.build import build
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE
 from spikesight.encoders.roi.alignment import TrackingBinner
+from spikesight.encoders.words import counted
 from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine, can_run
@@ -55,9 +56,8 @@ def compile_c(folder: Path, compiler: list[str], *flags: str) -> Path:
 def run_steps(command: list[str], x_seq: Tensor) -> NDArray[np.float32]:
     """Return the logits [T, K] that a compiled example prints for inputs [T, C, H, W], uint8 or float32."""
     given = x_seq.permute(0, 2, 3, 1).contiguous().numpy().tobytes()
-    lines = (
-        subprocess.run([*command, "steps"], input=given, capture_output=True, check=True).stdout.decode().splitlines()
-    )
+    done = subprocess.run([*command, "steps"], input=given, capture_output=True, check=True)
+    lines = done.stdout.decode().splitlines()
     return np.array([[np.float32(word) for word in line.split("\t")[5:]] for line in lines], np.float32)
 
 
@@ -134,7 +134,8 @@ def export_c(network: nn.Module, card: Card, name: str, folder: Path, *, int8: b
             gaps = np.abs(found - logits_in_python(with_rounded_weights(network) if int8 else network, x_seq)).max(1)
             same = int(np.count_nonzero(gaps < TOLERANCE))
             if same < (len(gaps) / 2 if int8 else len(gaps)):
-                raise ExportError(f"not exported: the logits of the C program differ in {len(gaps) - same} steps")
+                steps = counted(len(gaps) - same, "step")
+                raise ExportError(f"not exported: the logits of the C program differ in {steps}")
             of = "the network with weights so rounded" if int8 else "the network"
             said = f"the logits of {same} of {len(gaps)} steps are those of {of}"
     return said

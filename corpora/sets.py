@@ -12,9 +12,10 @@ from pathlib import Path
 from corpora.digits import other_digits, training_images, training_samples, validation_samples
 from corpora.others import KINDS
 from spikesight.training.config import TrainConfig
+from spikesight.training.data import Data
 from spikesight.training.data.images import IMAGES
 from spikesight.training.data.recordings import RECORDED
-from spikesight.training.data.sets import Data, DataError, Frames, ImageSet, Item, Listing, WindowShape
+from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, Listing, WindowShape
 from spikesight.training.data.tonic_sets import list_named
 
 DIGITS, DIGIT_IMAGES = "digits", "digit-images"

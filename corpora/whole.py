@@ -30,7 +30,7 @@ from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
 from spikesight.training.flags import from_mapping, read_yaml
-from spikesight.training.network import neuron_config
+from spikesight.training.resolve import neuron_config
 from spikesight.training.run.evaluate import evaluate
 from spikesight.training.run.loop import Run
 from spikesight.training.run.report import write_report

@@ -107,10 +107,15 @@ def _on_white(pixels: np.ndarray, alpha: np.ndarray) -> np.ndarray:
     return np.rint(pixels * alpha + 255 * (1 - alpha)).astype(np.uint8)
 
 
+def is_image(path: Path) -> bool:
+    """Return whether a file is an image, by its suffix."""
+    return path.suffix.lower() in IMAGE_SUFFIXES
+
+
 def read_sample(path: Path | str) -> Sample:
     """Read an image (IMAGE_SUFFIXES) or a recording of any format. Raises ValueError (RecordingError) or OSError."""
     path = to_read(path)
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    if not is_image(path):
         recording = read_recording(path)
         return Sample(events=recording.events, size=recording.size, warnings=recording.warnings)
     if not path.is_file():

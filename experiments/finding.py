@@ -41,6 +41,7 @@ from spikesight.app.webcam.demo import Counting
 from spikesight.encoders.events import SensorSize
 from spikesight.encoders.pyramid import AdaptiveAccumulation, pyramid_of
 from spikesight.encoders.recordings.files import read_recording
+from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session
 from spikesight.models.shipped import find
@@ -188,7 +189,7 @@ def pictures(classifier: Classifier, written: films.Written, photos: Sequence[Pa
             random = np.random.default_rng((seed, n, *kind.encode()))
             row = int(random.integers(len(written.labels)))
             film = films.clip(styles[n % len(styles)], written.images[row], int(written.labels[row]), photos, random)
-            label = classifier.predict_image(next(film.frames())[1])[-1].label
+            label = Model(classifier).predict(next(film.frames())[1]).label
             right += label == str(written.labels[row])
         tell(kind, classifier.name, count, 100 * right / count, *between(right, count))
 

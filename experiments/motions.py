@@ -20,6 +20,7 @@ from corpora.drawn import MOTIONS, motion_recording
 from experiments.films import NOTHING_MOVES, moving, watch
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import SensorSize
+from spikesight.model import Model
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.shipped import find
 from spikesight.models.statistics import interval
@@ -129,7 +130,7 @@ def on_video(classifier: Classifier, path: Path) -> list[tuple[str, str]]:
         truth = flow_direction([f for f in frames if start <= f[0] < start + window])
         inside = events[(events["t"] >= start) & (events["t"] < start + window)]
         if truth is not None and len(inside):
-            answers.append((truth, classifier.predict_events(inside, sensor)[-1].label))
+            answers.append((truth, Model(classifier).predict(inside, sensor).label))
     return answers
 
 

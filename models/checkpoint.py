@@ -24,6 +24,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from spikesight.encoders.plugins import extend
+from spikesight.encoders.words import counted
 from spikesight.models.contract import Card, CheckpointError, Contract, Facts
 from spikesight.models.networks.converted.network import ConvertedConfig, ConvertedNetwork
 from spikesight.models.networks.imported import ImportedConfig, ImportedNetwork
@@ -99,7 +100,7 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     OSError if they cannot be written.
     """
     folder = paths[0].parent
-    made = not folder.exists()
+    made = [new for new in (folder, *folder.parents) if not new.exists()]
     folder.mkdir(parents=True, exist_ok=True)
     partial = [path.with_name(f".{path.name}.{os.getpid()}") for path in paths]
     try:
@@ -112,9 +113,9 @@ def replacing(*paths: Path) -> Iterator[list[Path]]:
     except BaseException as error:
         for path in partial:
             path.unlink(missing_ok=True)
-        if made:
-            with suppress(OSError):
-                folder.rmdir()
+        with suppress(OSError):
+            for new in made:
+                new.rmdir()
         if isinstance(error, SafetensorError):  # raised by safetensors when the disk is full
             raise OSError(f"{folder} cannot be written: {error}") from error
         raise
@@ -132,7 +133,7 @@ def _flush(path: Path) -> None:
 def _check_labels(card: Card, classes: int) -> None:
     """Raise CheckpointError unless there is one label for each class."""
     if len(card.labels) != classes:
-        raise CheckpointError(f"{len(card.labels)} labels for {classes} classes")
+        raise CheckpointError(f"{counted(len(card.labels), 'label')} for {counted(classes, 'class')}")
 
 
 def _stored_tensors(network: nn.Module, card: Card) -> dict[str, Tensor]:

@@ -1,16 +1,17 @@
 """A trained network as one object: files, arrays and live sources in, predictions out."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from numbers import Real
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from spikesight.encoders.events import EventsError, SensorSize, Size, as_events
-from spikesight.encoders.sample import SampleLike, sample_of
+from spikesight.encoders.events import Events, EventsError, SensorSize, Size, as_events
+from spikesight.encoders.recordings.files import RecordingReader
+from spikesight.encoders.sample import SampleLike, is_image, read_sample, sample_of
 from spikesight.encoders.sources.chunks import of_events, open_source
-from spikesight.models.classifier import Classifier, Stepper
+from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.classifier.session import Session, check_objects, inputs_of
 from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.networks.trace import Trace, trace_layers
@@ -18,6 +19,8 @@ from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.shipped import DEFAULT_MODEL, find, shipped
 from spikesight.models.shipped.hub import push
 from spikesight.models.steps import Input, Prediction
+
+Progress = Callable[[Iterable[Events]], Iterable[Events]]
 
 
 def list_models() -> tuple[str, ...]:
@@ -86,16 +89,42 @@ class Model:
             check_objects(classifier.card, objects)
         return Stepper(classifier, classifier.readout(objects)), classifier.inputs(sample)
 
+    def follow(
+        self, path: Path, verdict: Verdict, error_rate: float | None, progress: Progress, warn: Callable[[str], None]
+    ) -> Iterator[Prediction]:
+        """Yield the answer after each step of a file, of which the new `verdict` is told; it is read in packets, so
+        that a long one fits in memory. With an `error_rate` the first commitment is the end.
+
+        `progress` wraps the packets; `warn` is told at the end what is wrong with the file or its camera. Raises
+        ValueError and OSError.
+        """
+        classifier, rate = self.classifier, ERROR_RATE if error_rate is None else error_rate
+        stepper = Stepper(classifier, classifier.readout(error_rate=rate))
+        reader = pipeline = None
+        if is_image(path):
+            inputs = classifier.inputs(read_sample(path))
+        else:
+            reader = RecordingReader(path)
+            pipeline = InputPipeline(classifier.card, reader.size)
+            inputs = pipeline.recording(progress(reader.packets()))
+        for given in inputs:
+            answer = stepper.step(given)
+            verdict.push(answer)
+            yield answer.prediction
+            commitment = None if error_rate is None else verdict.prediction.commitment
+            if commitment is not None and commitment.label is not None:
+                return
+        if reader is not None and pipeline is not None:
+            for warning in (*reader.warnings(), *filter(None, [pipeline.watch.says])):
+                warn(warning)
+
     def trace(self, what: SampleLike, size: Size | None = None) -> Trace:
         """Record spikes and membranes of every neuron in each step of what `predict` takes."""
         given = self.classifier.inputs(sample_of(what, size))
         answers = self.classifier.predict(given)
         steps = [(torch.from_numpy(np.ascontiguousarray(one.x)), one.reset or n == 0) for n, one in enumerate(given)]
-        layers = (
-            trace_layers(self.classifier.runner(given[0].x.shape).network, steps)
-            if self.classifier.origin != "ann"
-            else {}
-        )
+        spiking = self.classifier.origin != "ann"
+        layers = trace_layers(self.classifier.runner(given[0].x.shape).network, steps) if spiking else {}
         inputs = np.array([one.x for one in given], np.float32)
         probabilities = np.array([one.probabilities for one in answers], np.float32)
         return Trace(self.labels, self.classifier.contract.bin_us, inputs, layers, probabilities)

@@ -10,7 +10,7 @@ class Section(str):
 
 
 UNSET: Any = None
-"""Default of what a run chooses by itself: None until `load_data` has filled it in; or for good, if it is optional."""
+"""Default of what a run chooses by itself: None until `resolve` has filled it in; or for good, if it is optional."""
 
 RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
     (
@@ -18,11 +18,7 @@ RANGES: tuple[tuple[str, str, Callable[[float], bool]], ...] = (
         "be positive",
         lambda value: value > 0,
     ),
-    (
-        "filter_us spike_penalty shift epochs",
-        "not be negative",
-        lambda value: value >= 0,
-    ),
+    ("filter_us spike_penalty shift epochs", "not be negative", lambda value: value >= 0),
     ("val_fraction", "lie between 0 and 1", lambda value: 0 < value < 1),
     ("carry", "lie in [0, 1]", lambda value: 0 <= value <= 1),
     ("ema label_smoothing drop scale", "lie in [0, 1)", lambda value: 0 <= value < 1),
@@ -99,11 +95,7 @@ class TrainConfig:
     weight_decay: Annotated[float, "weight decay, of weights with more than one axis"] = 0.01
     clip_norm: Annotated[float, "largest gradient norm"] = 1.0
     ema: Annotated[float, "decay of the moving average of weights that the model gets"] = 0.0
-    loss: Annotated[
-        Literal["mean", "tet"],
-        Section("what is minimised"),
-        "loss; see training/step/losses.py",
-    ] = "tet"
+    loss: Annotated[Literal["mean", "tet"], Section("what is minimised"), "loss; see training/step/losses.py"] = "tet"
     label_smoothing: Annotated[float, "label smoothing of cross-entropies"] = 0.0
     teacher: Annotated[str, "distil from this model (folder or shipped name)"] = UNSET
     spike_penalty: Annotated[float, "weight of the mean firing rate in the loss"] = 0.0

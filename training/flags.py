@@ -118,8 +118,8 @@ def given_flags(args: argparse.Namespace) -> dict[str, Any]:
     return {name: getattr(args, name) for name in SETTINGS if getattr(args, name) is not None}
 
 
-def resolve(args: argparse.Namespace) -> TrainConfig:
-    """Return the settings of a new run: flags override the YAML file, which overrides defaults. Raises ValueError."""
+def given_settings(args: argparse.Namespace) -> TrainConfig:
+    """Return what a new run is given: flags override the YAML file, which overrides defaults. Raises ValueError."""
     config = TrainConfig()
     if args.config:
         path = recipe_path(args.config)

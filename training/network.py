@@ -1,51 +1,24 @@
 """Build the network of a run, from a name or another model's weights; load its teacher."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from spikesight.models.checkpoint import load, load_plugins
+from spikesight.models.checkpoint import load
 from spikesight.models.contract import Contract
 from spikesight.models.engine.engine import Engine, can_run
-from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
+from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtNetwork
-from spikesight.models.neurons.config import PRESETS, NeuronConfig
 from spikesight.training.config import TrainConfig
-from spikesight.training.data.start import network_name
-
-
-def neuron_config(config: TrainConfig) -> NeuronConfig:
-    """Return the neuron model that the settings ask for."""
-    start = PRESETS.get(config.neuron) or NeuronConfig(kind=config.neuron)
-    surrogate, _, slope = config.surrogate.partition(":")
-    options = {"surrogate": surrogate, "slope": float(slope) if slope else None, "theta": config.theta}
-    if config.neuron not in ("if", "psn", "relu"):
-        options["beta"] = config.beta
-    if config.learn_beta:
-        options["learn_beta"] = True
-    return replace(start, **options)
+from spikesight.training.resolve import shape_of
 
 
 def build_network(config: TrainConfig, classes: int, channels: int = 2) -> SpikingResNet:
     """Build the network that the settings ask for, with random weights from the seed. Raises ValueError."""
-    name = network_name(config)
-    if name not in NETWORKS:
-        load_plugins()
-    if name not in NETWORKS:
-        raise ValueError(f"unknown network {name!r}; known: {', '.join(NETWORKS)}")
-    shape = NETWORKS[name]
     torch.manual_seed(config.seed)
-    return SpikingResNet(
-        replace(
-            shape,
-            in_channels=channels,
-            classes=classes,
-            neuron=neuron_config(config),
-        )
-    )
+    return SpikingResNet(shape_of(config, classes, channels))
 
 
 def start_from(network: nn.Module, path: Path, labels: Sequence[str] = ()) -> list[str]:

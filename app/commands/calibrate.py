@@ -50,8 +50,8 @@ def settings(card: "Card", **given: str | int | None) -> "TrainConfig":
     if "data" not in recipe.keys() | given:
         raise ValueError("the model's card does not say what it was trained on: give --data")
     own = {name: getattr(card.contract, name) for name in CONTRACT}
-    config = replace(from_mapping(TrainConfig(), recipe, "the model's card"), **given, **own)
-    return replace(config, crop="object" if card.contract.frame == "object" else "none")
+    own["crop"] = "object" if card.contract.frame == "object" else "none"
+    return replace(from_mapping(TrainConfig(), recipe, "the model's card"), **given, **own)
 
 
 def run(args: argparse.Namespace) -> int:

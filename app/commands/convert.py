@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.conversion.ann_to_snn import convert
@@ -94,7 +95,8 @@ def read_labels(text: str | None, classes: int, own: tuple[str, ...]) -> tuple[s
     parts = Path(text).read_text().splitlines() if Path(text).is_file() else text.split(",")
     names = tuple(part.strip() for part in parts if part.strip())
     if len(names) != classes:
-        raise ValueError(f"{len(names)} labels for {classes} classes: give one a line, in the order of training")
+        found = f"{counted(len(names), 'label')} for {counted(classes, 'class')}"
+        raise ValueError(f"{found}: give one a line, in the order of training")
     return names
 
 
@@ -171,7 +173,7 @@ def measure(found: Curve, top: float, steps: int) -> dict[str, object]:
     correct = int(found.correct[-1])
     low, high = interval(correct, found.images)
     after = by_steps(found, steps)
-    print(f"before: the ANN is right on {top:.2f} % of {found.images} test pictures")
+    print(f"before: the ANN is right on {top:.2f} % of {counted(found.images, 'test picture')}")
     print(f"after: {shown(after)} ({low:.1%} to {high:.1%})")
     return {
         "test_images": found.images,
@@ -201,7 +203,7 @@ def run(args: argparse.Namespace) -> int:
     steps = args.steps
     network = convert(source.ann, list(x.split(BATCH)), args.method, steps=steps)
     method = args.method or usual(steps)
-    print(f"{source.name}: {method} on {len(x)} pictures")
+    print(f"{source.name}: {method} on {counted(len(x), 'picture')}")
     if left := left_alone(source.ann):
         print(f"left alone: {', '.join(left)}")
     if given.test is not None and args.test:

@@ -63,9 +63,7 @@ def check_machine() -> Iterator[Finding]:
     gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "none; training and serving run on the CPU"
     yield Finding("ok", "gpu", gpu)
     found, remarks = plugged_in()
-    yield Finding("ok", "cameras", ", ".join(camera.name for camera in found) or "none on USB")
-    for remark in remarks:
-        yield Finding("note", "cameras", remark)
+    yield Finding("note" if remarks else "ok", "cameras", "; ".join([*(camera.name for camera in found), *remarks]))
 
 
 def check_models() -> Iterator[Finding]:

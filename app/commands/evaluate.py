@@ -75,6 +75,7 @@ def _write(folder: Path, found: dict[str, Any]) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Evaluate the model, warn about doubtful data, print the figures; return the exit code."""
+    from spikesight.encoders.words import some_of
     from spikesight.models.classifier import Classifier
     from spikesight.models.shipped import find
     from spikesight.training.run.assessment import assess
@@ -89,8 +90,7 @@ def run(args: argparse.Namespace) -> int:
     for line in readings.notes:
         print(line, file=sys.stderr)
     if readings.shared:
-        names = ", ".join(readings.shared[:3]) + (", ..." if len(readings.shared) > 3 else "")
-        shared = f"{len(readings.shared)} of these files were trained on or chose the model ({names})"
+        shared = f"{len(readings.shared)} of these files trained or chose the model ({some_of(readings.shared)})"
         print(f"WARNING: {shared}: this says nothing of others", file=sys.stderr)
     if not found["right"]["count"] and "unknown" in found:
         print(f"{classifier.name} has none of these classes; it has {', '.join(classifier.labels)}", file=sys.stderr)

@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import WEIGHTS, read_config, sha256_of
 from spikesight.models.contract import Card
 from spikesight.models.shipped import name_of
@@ -23,7 +24,7 @@ def describe_shipped(folder: Path) -> dict[str, Any]:
     sensor = f"events of a {c.sensor_width}x{c.sensor_height} sensor" if events else "images"
     return {
         "name": name_of(folder),
-        "task": f"{len(card.labels)} classes from {'events' if events else 'images'}",
+        "task": f"{counted(len(card.labels), 'class')} from {'events' if events else 'images'}",
         "origin": "converted" if kind == "converted" else "ann" if ann else "direct",
         "classes": len(card.labels),
         "input": f"{sensor} as {c.channels}x{c.height}x{c.width}",

@@ -3,15 +3,17 @@
 import argparse
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from spikesight.app.recordings.progress import watched
+from spikesight.encoders.words import counted
 
 if TYPE_CHECKING:
+    from spikesight.model import Model
     from spikesight.models.classifier import Classifier
-    from spikesight.models.steps import Answer, Prediction
+    from spikesight.models.steps import Prediction
 
 DESCRIPTION = """\
 Classify images and recordings; one line a file, and what happened when where the label changed.
@@ -24,7 +26,7 @@ An event model sees a still image as a camera that moves in three saccades would
 readable; the others are classified all the same."""
 
 
-FIELDS = ("label", "in_distribution", "step", "spikes", "synops")
+FIELDS = ("label", "in_distribution", "step", "spikes", "synops", "commitment")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -39,53 +41,28 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--json", action="store_true", help="one line of JSON a file")
 
 
-def _answers(classifier: "Classifier", path: Path, error_rate: float | None) -> "Iterator[Answer]":
-    """Yield an answer for each step; recordings are read in chunks, so that long ones fit in memory."""
-    from spikesight.encoders.recordings.files import RecordingReader
-    from spikesight.encoders.sample import IMAGE_SUFFIXES, read_sample
-    from spikesight.models.classifier import InputPipeline, Stepper
-    from spikesight.models.novelty.conformal import ERROR_RATE
-
-    if path.suffix.lower() in IMAGE_SUFFIXES:
-        stepper = Stepper(classifier)
-        yield from stepper.steps(classifier.inputs(read_sample(path)))
-        return
-    rate = ERROR_RATE if error_rate is None else error_rate
-    reader, stepper = RecordingReader(path), Stepper(classifier, classifier.readout(error_rate=rate))
-    pipeline = InputPipeline(classifier.card, reader.size)
-    for given in pipeline.recording(watched(reader.packets(), path.name)):
-        yield stepper.step(given)
-    for warning in [*reader.warnings(), *filter(None, [pipeline.watch.says])]:
-        print(f"{path}: {warning}", file=sys.stderr)
-
-
-def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, classifier: "Classifier") -> None:
-    from spikesight.encoders.sample import IMAGE_SUFFIXES
+def _show(path: Path, model: "Model", args: argparse.Namespace) -> None:
+    """Run the model on a file and print its answer, or that of every step."""
+    from spikesight.encoders.sample import is_image
     from spikesight.models.classifier.verdict import Verdict
 
-    steps, verdict = list[dict[str, object]](), Verdict(classifier.labels, classifier.contract.steps)
-    for answer in answers:
-        verdict.push(answer)
-        now = answer.prediction
+    steps, verdict = list[dict[str, object]](), Verdict(model.labels, model.classifier.contract.steps)
+    progress, warn = partial(watched, what=path.name), partial(print, f"{path}:", file=sys.stderr)
+    for now in model.follow(path, verdict, args.error_rate, progress, warn):
         if args.steps and args.json:
             steps.append({"step": now.step, "label": now.label, "confidence": now.confidence})
         elif args.steps:
-            print(_line(path, now, classifier))
-        commitment = verdict.prediction.commitment if args.error_rate is not None else None
-        if commitment is not None and commitment.label is not None:
-            break
-    whole = verdict.prediction
-    segments = verdict.segments if path.suffix.lower() not in IMAGE_SUFFIXES else []
+            print(_line(path, now, model.classifier))
+    whole, segments = verdict.prediction, [] if is_image(path) else verdict.segments
     if args.json:
-        found: dict[str, object] = {"file": str(path), **{name: getattr(whole, name) for name in FIELDS}}
-        found["commitment"] = whole.commitment and whole.commitment.fields()
-        found["top1"] = whole.top1
-        found["probabilities"] = dict(zip(classifier.labels, whole.probabilities))
-        found["objects"] = whole.objects and [one.fields() for one in whole.objects]
+        fields = whole.fields()
+        found: dict[str, object] = {"file": str(path), **{name: fields[name] for name in FIELDS}}
+        found["top1"], found["objects"] = whole.top1, fields.get("objects")
+        found["probabilities"] = dict(zip(model.labels, fields["probabilities"]))
         found["segments"] = [segment._asdict() for segment in segments]
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
     elif not args.steps:
-        print(_line(path, whole, classifier))
+        print(_line(path, whole, model.classifier))
         if len(things := whole.objects or ()) > 1:
             print(f"  {len(things)} things: {', '.join(one.label for one in things)}")
         for segment in segments if len(segments) > 1 else []:
@@ -106,24 +83,22 @@ def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
     committed = f", committed to {commitment.label}" if commitment and commitment.label is not None else ""
     committed += ", not what was calibrated" if commitment and commitment.shifted else ""
     ann = f"{p.synops / 1e6:.2f} M multiply-adds, no spikes"
-    cost = ann if classifier.origin == "ann" else f"{p.spikes} spikes"
+    cost = ann if classifier.origin == "ann" else counted(p.spikes, "spike")
     return f"{path}: {label} after step {p.step}{committed}, {cost}"
 
 
 def run(args: argparse.Namespace) -> int:
+    from spikesight.model import Model
     from spikesight.models.classifier import Classifier
-    from spikesight.models.shipped import find, shipped
+    from spikesight.models.shipped import find, first_shipped
 
-    wanted = args.model or next(iter(shipped()), None)
-    if wanted is None:
-        raise ValueError("no model is shipped with this installation: name a checkpoint folder with --model")
     if args.error_rate is not None and not 0 < args.error_rate < 1:
         raise ValueError("--error-rate must lie between 0 and 1, for example 0.05")
-    classifier = Classifier.load(find(wanted)).at(args.bin_ms)
+    model = Model(Classifier.load(find(args.model or first_shipped())).at(args.bin_ms))
     failed = False
     for path in map(Path, args.files):
         try:
-            _show(path, _answers(classifier, path, args.error_rate), args, classifier)
+            _show(path, model, args)
         except BrokenPipeError:  # of the output, not of this file
             raise
         except (ValueError, OSError) as error:

@@ -42,7 +42,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--config", metavar="FILE.yaml", help="settings to start from, a file or a recipe's name; flags win")
     add("--resume", metavar="RUN", help="go on with the run in this folder ('auto': the newest)")
-    add("--print-config", action="store_true", help="print the resolved settings and stop")
+    add("--print-config", action="store_true", help="print the settings that are given, and the defaults, and stop")
+    add("--plan", action="store_true", help="look at the data, print the complete settings that suit them, and stop")
     add("--dry-run", action="store_true", help="tell what the data are, train on one batch, then stop")
     add("--json", action="store_true", help="one line of JSON with the result at the end")
     add_settings(parser)
@@ -69,20 +70,21 @@ def _stopped(folder: Path) -> str:
 
 def run(args: argparse.Namespace) -> int:
     """Train, resume, or only show what would be done; return the exit code."""
-    from spikesight.training.flags import resolve, resumed, to_yaml
+    from spikesight.training.data.load import settle
+    from spikesight.training.flags import given_settings, resumed, to_yaml
     from spikesight.training.run.baselines import sentences
     from spikesight.training.run.fit import dry_run, fit, run_folder
     from spikesight.training.run.loop import TrainingError
 
-    config = resolve(args)
+    config = given_settings(args)
     folder = None
     if args.resume:
         folder = _resumed(args, config.output)
         if not (folder / "checkpoints" / "last.safetensors").is_file():
             raise ValueError(f"{folder} has no checkpoint to resume from")
         config = resumed(folder, args)
-    if args.print_config:
-        print(to_yaml(config), end="")
+    if args.print_config or args.plan:
+        print(to_yaml(settle(config)[1] if args.plan else config), end="")
         return 0
     if args.dry_run:
         print(f"one batch went through; loss {dry_run(config):.4f}")

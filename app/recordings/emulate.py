@@ -10,13 +10,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.app.recordings.progress import warn
+from spikesight.app.recordings.progress import new_format, warn
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.emulator.saccades import Saccades, ground, light_on_dark, saccades
 from spikesight.encoders.events import NMNIST_SENSOR, Events, EventsError, SensorSize
 from spikesight.encoders.preprocess.fit import DIGIT_BOX, DIGIT_SIZE
-from spikesight.encoders.recordings.files import FORMATS, WRITABLE, format_of, write_recording
-from spikesight.encoders.sample import IMAGE_SUFFIXES, read_pixels
+from spikesight.encoders.recordings.files import FORMATS, WRITABLE, write_recording
+from spikesight.encoders.sample import is_image, read_pixels
+from spikesight.encoders.words import counted
 
 DESCRIPTION = """Turn images into recordings of events, or a video into one recording.
 
@@ -71,11 +72,13 @@ def run(args: argparse.Namespace) -> int:
         if not len(events):
             warn(f"{picture.label}/{picture.name} gives no events")
             continue
-        _write(args.target / picture.label / picture.name, events, sensor, name)
+        path = args.target / picture.label / f"{picture.name}{FORMATS[name].suffixes[0]}"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_recording(path, events, sensor, name)
         done, n = done + 1, n + len(events)
     if not done:
         raise EventsError(f"there are no images in {args.source}: none <class>/<image>")
-    print(f"{args.target}: {done:,} recordings of {sensor} pixels, {n / done:,.0f} events each")
+    print(f"{args.target}: {counted(done, 'recording')} of {sensor} pixels, {n / done:,.0f} events each")
     return 0
 
 
@@ -85,16 +88,11 @@ def _pixels(args: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if value is not None}
 
 
-def _write(stem: Path, events: Events, sensor: SensorSize, name: str) -> None:
-    stem.parent.mkdir(parents=True, exist_ok=True)
-    write_recording(stem.with_name(stem.name + FORMATS[name].suffixes[0]), events, sensor, name)
-
-
 def pictures(folder: Path) -> Iterator[PictureFile]:
     """Yield the images of `<class>/<image>` files."""
     taken = set[Path]()
     for path in sorted(folder.glob("*/*")):
-        if path.suffix.lower() in IMAGE_SUFFIXES:
+        if is_image(path):
             pixels = read_pixels(path.read_bytes())
             if pixels is None:
                 warn(f"{path} is no image")
@@ -124,8 +122,7 @@ def framed(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def _video(args: argparse.Namespace) -> int:
-    if args.target.exists() and not args.force:
-        raise EventsError(f"{args.target} exists; add --force to write over it")
+    name = new_format(args)
     capture = cv2.VideoCapture(str(args.source))
     if not capture.isOpened():
         raise EventsError(f"{args.source} is no video that can be opened, and no folder of images")
@@ -133,10 +130,9 @@ def _video(args: argparse.Namespace) -> int:
     frame = int(capture.get(cv2.CAP_PROP_FRAME_WIDTH)), int(capture.get(cv2.CAP_PROP_FRAME_HEIGHT))
     size = args.size or SensorSize(*frame)
     params = PixelModel(steady=args.steady, **_pixels(args))
-    name = args.format or format_of(args.target)
     events = video_events(capture, Emulator(size, params, args.seed), rate)
     n = write_recording(args.target, events, size, name)
-    print(f"{args.target}: {n:,} events of {size} pixels, {name}")
+    print(f"{args.target}: {counted(n, 'event')} of {size} pixels, {name}")
     return 0
 
 

@@ -17,6 +17,7 @@ from spikesight.encoders.sources.address import Address, SourceEnded, SourceErro
 from spikesight.encoders.sources.file import FileDriver
 from spikesight.encoders.sources.network import family_of
 from spikesight.encoders.sources.source import parse
+from spikesight.encoders.words import counted
 from spikesight.training.progress import say
 
 SLOW_S = 5.0  # seconds in which a reader must take a packet
@@ -177,5 +178,5 @@ def run(args: argparse.Namespace) -> int:
                 if (packet := driver.read(1.0)) is not None:
                     sink.send(packet)
     missed = f", {sink.n_missed:,} while nobody was connected" if sink.n_missed else ""
-    print(f"{sink.n_sent:,} events sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
+    print(f"{counted(sink.n_sent, 'event')} sent, {sink.n_dropped:,} dropped for a slow receiver{missed}")
     return 0

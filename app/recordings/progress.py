@@ -1,11 +1,14 @@
-"""Progress and warnings on standard error: a bar with the events so far and their rate."""
+"""What commands that read or write recordings share: a bar on standard error, warnings, the new file's format."""
 
+import argparse
 import sys
 from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
 from spikesight.encoders.events import Events
+from spikesight.encoders.recordings.files import format_of
+from spikesight.encoders.recordings.format import RecordingError
 
 
 def watched(packets: Iterable[Events], what: str) -> Iterator[Events]:
@@ -19,3 +22,10 @@ def watched(packets: Iterable[Events], what: str) -> Iterator[Events]:
 def warn(text: str) -> None:
     """Print a warning."""
     print(f"warning: {text}", file=sys.stderr)
+
+
+def new_format(args: argparse.Namespace) -> str:
+    """Return the format of the file to write. Raises RecordingError if it exists and may not be replaced (--force)."""
+    if args.target.exists() and not args.force:
+        raise RecordingError(f"{args.target} exists; add --force to write over it")
+    return args.format or format_of(args.target)

@@ -11,11 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from spikesight.app.recordings.progress import warn
+from spikesight.app.recordings.progress import new_format, warn
 from spikesight.encoders.events import Events
-from spikesight.encoders.recordings.files import WRITABLE, format_of, write_recording
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.files import WRITABLE, write_recording
 from spikesight.encoders.sources.source import Source, open_source
+from spikesight.encoders.words import counted
 
 DESCRIPTION = """Record a live source of events into a file, until Ctrl-C, SIGTERM, the terminal's end or --seconds.
 
@@ -43,9 +43,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Record until the source ends, the time is up or the user stops; return the exit code."""
-    if args.target.exists() and not args.force:
-        raise RecordingError(f"{args.target} exists; add --force to write over it")
-    name = args.format or format_of(args.target)
+    name = new_format(args)
     opened = open_source(args.source, wait_s=args.wait, max_packets=NEVER_FULL)
     with _signals() as stopped, opened as source:
         print(f"recording {args.source}, {source.size} pixels; Ctrl-C ends it", file=sys.stderr)
@@ -55,10 +53,10 @@ def run(args: argparse.Namespace) -> int:
         print("stopped", file=sys.stderr)
     for label, count in (("dropped", source.n_dropped), ("off the sensor", source.counters.n_outside)):
         if count:
-            warn(f"{count:,} events {label}")
+            warn(f"{counted(count, 'event')} {label}")
     if source.fault:
         print(f"the source ended: {source.fault}", file=sys.stderr)
-    print(f"{args.target}: {n:,} events, {name}")
+    print(f"{args.target}: {counted(n, 'event')}, {name}")
     return 0
 
 

@@ -4,10 +4,10 @@ import argparse
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from spikesight.app.recordings.progress import warn, watched
+from spikesight.app.recordings.progress import new_format, warn, watched
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, format_of, write_recording
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.recordings.files import WRITABLE, RecordingReader, write_recording
+from spikesight.encoders.words import counted
 
 DESCRIPTION = f"""Convert a recording of events; the formats are told by the file's content and by the new file's name.
 
@@ -31,16 +31,14 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Convert the recording to the format of the new file; return the exit code."""
-    if args.target.exists() and not args.force:
-        raise RecordingError(f"{args.target} exists; add --force to write over it")
-    name = args.format or format_of(args.target)
+    name = new_format(args)
     reader = RecordingReader(args.source, args.size)
     parts = cut(watched(reader.packets(100_000), args.source.name), args.start, args.seconds, zero=args.zero)
     args.target.parent.mkdir(parents=True, exist_ok=True)
     n = write_recording(args.target, parts, reader.size, name, warn=warn)
     for warning in reader.warnings():
         warn(warning)
-    print(f"{args.target}: {n:,} events, {name}, {args.target.stat().st_size:,} bytes")
+    print(f"{args.target}: {counted(n, 'event')}, {name}, {counted(args.target.stat().st_size, 'byte')}")
     return 0
 
 

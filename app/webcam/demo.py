@@ -23,7 +23,7 @@ from spikesight.models.checkpoint import read_config
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.session import Session, inputs_of
 from spikesight.models.classifier.tracker import MAX_DETECTIONS
-from spikesight.models.shipped import find, shipped
+from spikesight.models.shipped import find, first_shipped, shipped
 from spikesight.models.steps import Answer, Detection, Prediction
 from spikesight.service.sinks.delivery import Deliveries, open_deliveries
 from spikesight.service.sinks.report import Report
@@ -147,12 +147,10 @@ def run(args: argparse.Namespace) -> int:
 
 def default_model(source: str = "") -> str:
     """Return the first shipped model; for a sample, the first with a class in its label. Raises ValueError."""
-    names = list(shipped())
-    if not names:
-        raise ValueError("no model is shipped: name a folder with --model (train one with train-dvs)")
+    first = first_shipped()
     words = {word for sample in samples.listing() if sample.name == source for word in re.split(r"\W+", sample.label)}
-    matching = [name for name in names if words & set(read_config(find(name))[2].labels)]
-    return [*matching, *names][0]
+    matching = (name for name in shipped() if words & set(read_config(find(name))[2].labels))
+    return next(matching, first)
 
 
 Point = tuple[float, float]

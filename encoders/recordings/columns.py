@@ -71,6 +71,7 @@ def sensor(width: Any, height: Any) -> SensorSize | None:
 
 def order_of(rows: NDArray[Any]) -> str:
     """Return which of ORDERS the four columns [n, 4] have, judged by values. Raises RecordingError."""
+    _check_finite(rows)
     for order in ORDERS:
         t, x, y, p = (rows[:, order.index(key)] for key in "txyp")
         off = {float(value) for value in np.unique(p[:4096])} - {1.0}
@@ -109,8 +110,8 @@ def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_
             continue
         if not all(column.dtype.kind in "biuf" and column.ndim == 1 for column in part.values()):
             raise RecordingError("its columns t, x, y and p are no flat arrays of numbers")
-        if not all(column.dtype.kind != "f" or bool(np.isfinite(column).all()) for column in part.values()):
-            raise RecordingError("a number of it is not finite")
+        for column in part.values():
+            _check_finite(column)
         if unit is None:
             unit = _guessed(t, notes)
         step = float(np.spacing(np.abs(t).max())) * UNITS[unit][0] if t.dtype in ("f2", "f4") else 0.0
@@ -119,6 +120,12 @@ def events_of(parts: Iterable[Part], unit: str | None, notes: list[str], offset_
             notes.append(f"its times are {t.dtype} and so large that they are known to {step:,.0f} us only")
         x, y = (np.clip(part[key], -1, 1 << 14) if part[key].dtype.kind != "b" else part[key] for key in "xy")
         yield make_events(_microseconds(t, unit) + offset_us, x, y, part["p"])
+
+
+def _check_finite(numbers: NDArray[Any]) -> None:
+    """Raise RecordingError for infinities and NaN."""
+    if numbers.dtype.kind == "f" and not bool(np.isfinite(numbers).all()):
+        raise RecordingError("a number of it is not finite")
 
 
 def _guessed(t: NDArray[Any], notes: list[str]) -> str:

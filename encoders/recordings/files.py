@@ -48,6 +48,7 @@ from spikesight.encoders.recordings.format import (
     to_read,
     topic_of,
 )
+from spikesight.encoders.words import counted
 
 ASL_DVS = SensorSize(240, 180)
 MAT_NAMES = {"t": "ts", "x": "x", "y": "y", "p": "pol"}
@@ -215,7 +216,7 @@ read = read_recording  # its name in `spikesight`
 def _remarks(counters: Counters, size: SensorSize) -> list[str]:
     remarks = []
     if counters.n_outside:
-        remarks.append(f"{counters.n_outside} events outside the {size} sensor were dropped")
+        remarks.append(f"{counted(counters.n_outside, 'event')} outside the {size} sensor dropped")
     if counters.n_backward:
         remarks.append(
             f"time steps back {counters.n_backward} times ({counters.n_restarts} clock restarts); "

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize, joined
+from spikesight.encoders.words import counted
 
 HEAD_BYTES = 8192  # first bytes of a file, by which its format is recognised
 CHUNK_BYTES = 4 << 20  # bytes of a long file that are decoded at once: up to 2 million events
@@ -180,7 +181,8 @@ def _words(path: Path, start: int, record: int, notes: list[str]) -> Iterator[ND
         while held := file.readinto(buffer.data):
             yield buffer[: held // record * record]
             if held % record:
-                notes.append(CutShort(f"the last {held % record} bytes are no whole record: the file is cut short"))
+                rest = counted(held % record, "byte")
+                notes.append(CutShort(f"the file is cut short, with {rest} of a record at its end"))
 
 
 def text_header(file: BinaryIO, mark: str, end: str) -> list[str]:

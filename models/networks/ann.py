@@ -194,9 +194,11 @@ def read_state(path: Path) -> dict[str, Tensor]:
             return load_file(path)
         data: Any = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{path.name} is not a state dictionary: {str(error)[:120]}") from None
+        raise CheckpointError(f"{path.name} is not a state dictionary of safetensors or of torch.save") from error
     except Exception as error:  # the unpickler's refusals have their own types
-        raise CheckpointError(f"{path.name} holds more than tensors and is not read: {type(error).__name__}") from None
+        raise CheckpointError(
+            f"{path.name} is not read: torch.save did not write it, or it holds more than tensors"
+        ) from error
     for key in ("state_dict", "model"):
         if isinstance(data, Mapping) and isinstance(data.get(key), Mapping):
             data = data[key]

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from spikesight.encoders.words import counted
 from spikesight.models.statistics import Floats, calibration_error, energy, fit_temperature, moments, quantile, softmax
 
 UNKNOWN, NOTHING = "unknown", "nothing"
@@ -251,7 +252,7 @@ def fit_novelty(layers: int, training: Windows, validation: Windows, weight: flo
     """
     if len(validation.labels) < LEAST:
         few = len(validation.labels)
-        raise ValueError(f"{few} validation samples are too few to fix thresholds on; {LEAST} at least")
+        raise ValueError(f"{counted(few, 'validation sample')}: too few to fix thresholds on, {LEAST} at least")
     distance = ClassDistance.fit(np.sqrt(training.rates[:, -1]), training.labels, training.weights)
     return NoveltyDetector(layers, distance, fit_lines(distance, validation, weight))
 

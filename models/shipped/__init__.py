@@ -18,6 +18,13 @@ def shipped() -> dict[str, Path]:
     return dict(sorted(found.items(), key=lambda item: item[0] != DEFAULT_MODEL))
 
 
+def first_shipped() -> str:
+    """Return the name of the first shipped model. Raises CheckpointError if none is shipped."""
+    for name in shipped():
+        return name
+    raise CheckpointError("no model is shipped with this installation: name a checkpoint folder with --model")
+
+
 def starts() -> dict[str, Path]:
     """Return the folders of the networks to start from by name: START and the shipped models."""
     return {START: SHIPPED.parent / "teach" / START, **shipped()}

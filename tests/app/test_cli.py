@@ -97,10 +97,12 @@ MISTAKES = {
     "calibrate model --data takes --to to": "the data's classes are cup, phone; the model's are zero, one, two",
     "train --epochs many": "invalid int value: 'many'",
     "train --config small.yaml --network no --dry-run": "unknown network",
+    "train --data pictures/train/n01": "make one folder a class, <class>/<picture>",
     "train --config small.yaml --lr -1": "must be positive",
     "train --resume nowhere": "no checkpoint",
     **{f"convert w.pt --to to --data mnist {wrong}": "--steps and --calibration must be positive, --test not negative"
        for wrong in ("--steps 0", "--calibration 0", "--test -1")},
+    "convert note.txt --to to --data pictures": "note.txt is not a state dictionary of safetensors or of torch.save",
     "convert w.pt --to to --data pictures --labels a,b": "labels for 10 classes",
     "convert w.pt --to to --data pictures --network resnet18": "needs convolutions",
     "convert w.pt --to to --data pictures --network resnet9000": "known are cifar-resnet8, ",
@@ -133,6 +135,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save(place / "images", made.network, replace(made.card, contract=images, conformal=None))
     torch.save(CifarResNet(3).state_dict(), place / "w.pt")
     write_pictures(place / "pictures", 2)
+    (place / "note.txt").write_text("hello\n")
     write_takes(place, ["take.npz"], 1.0)
     write_takes(place / "takes", [f"{label}/{n}.npz" for label in ("cup", "phone") for n in range(6)], 0.4)
     (place / "small.yaml").write_text(to_yaml(small_config(write_nmnist(place / "data"), epochs=1)))

@@ -13,6 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import CONFIG, WEIGHTS, load, save, sha256_of
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, CheckpointError, Contract
@@ -74,7 +75,7 @@ def test_saved_and_loaded_are_identical(folder: Path) -> None:
 @pytest.mark.parametrize("labels", [(), ("a",), ("a", "b", "c")])
 def test_labels_that_are_not_one_a_class_are_not_saved(tmp_path: Path, labels: tuple[str, ...]) -> None:
     network = SpikingResNet(ResNetConfig("ms", (1, 1), (4, 8), in_channels=2, classes=2))
-    with pytest.raises(CheckpointError, match=f"{len(labels)} labels for 2 classes"):
+    with pytest.raises(CheckpointError, match=f"{counted(len(labels), 'label')} for 2 classes"):
         save(tmp_path / "m", network, Card(CONTRACT, labels))
     assert not (tmp_path / "m").exists()
 

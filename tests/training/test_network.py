@@ -27,10 +27,21 @@ from spikesight.models.shipped import START, find, shipped
 from spikesight.models.teach.few_shot import backbone
 from spikesight.training.config import UNSET, TrainConfig
 from spikesight.training.data import load_data
-from spikesight.training.data.start import network_name, weights_path, with_network, with_schedule
 from spikesight.training.distributed import ProcessGroup, SyncNorm, join_processes, synchronise_norms
-from spikesight.training.flags import RECIPES, SETTINGS, add_settings, from_mapping, resolve, resumed, to_yaml
-from spikesight.training.network import build_network, load_teacher, neuron_config, start_from
+from spikesight.training.flags import RECIPES, SETTINGS, add_settings, from_mapping, given_settings, resumed, to_yaml
+from spikesight.training.network import build_network, load_teacher, start_from
+from spikesight.training.resolve import (
+    CROP_SIDE,
+    HEAD_AVERAGE,
+    HEAD_LR,
+    Facts,
+    WindowShape,
+    network_name,
+    neuron_config,
+    resolve,
+    start_of,
+    weights_path,
+)
 from spikesight.training.run.fit import fit
 from spikesight.training.run.loop import Run, learning_rate
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
@@ -46,7 +57,7 @@ def parse(*words: str) -> argparse.Namespace:
 
 def from_file(tmp_path: Path, text: str, *words: str) -> TrainConfig:
     (tmp_path / "s.yaml").write_text(text)
-    return resolve(parse("--config", str(tmp_path / "s.yaml"), *words))
+    return given_settings(parse("--config", str(tmp_path / "s.yaml"), *words))
 
 
 @pytest.mark.parametrize(
@@ -93,14 +104,14 @@ def test_a_recipe_by_name_and_every_recipe_is_valid() -> None:
     recipes = sorted(RECIPES.rglob("*.yaml"))
     assert len(recipes) >= 3
     for path in recipes:
-        assert resolve(parse("--config", str(path))) == resolve(parse("--config", path.stem))
-        assert network_name(resolve(parse("--config", str(path)))) in NETWORKS
-    refusal(lambda: resolve(parse("--config", "nowhere")), r"known by name are .*modern_imagenet")
+        assert given_settings(parse("--config", str(path))) == given_settings(parse("--config", path.stem))
+        assert network_name(given_settings(parse("--config", str(path)))) in NETWORKS
+    refusal(lambda: given_settings(parse("--config", "nowhere")), r"known by name are .*modern_imagenet")
 
 
 def test_the_papers_recipe_is_the_papers() -> None:
     """Section 3.2: SGD, batch 32, 0.00125 times 0.1 each 30 epochs, 90 epochs, cross-entropy, 224 crops, arctan."""
-    c = resolve(parse("--config", "seed_imagenet"))
+    c = given_settings(parse("--config", "seed_imagenet"))
     assert (c.optimiser, c.batch_size, c.epochs, c.loss, c.surrogate) == ("sgd", 32, 90, "mean", "arctan")
     assert (c.height, c.width, c.steps) == (224, 224, 5)
     rates = [learning_rate(c, epoch * 10, 10) for epoch in (0, 29, 30, 59, 60, 89)]
@@ -189,6 +200,14 @@ def test_a_teacher_answers_by_its_mean_logits_and_one_of_one_step_sees_the_mean(
         torch.testing.assert_close(answer, network(fed)[0].mean(0))
 
 
+def settled(given: TrainConfig, samples: int = 500, *, own: bool = True, images: bool = False) -> TrainConfig:
+    """The settings that suit so many samples of a sensor of 34 x 34 pixels."""
+    facts = Facts(
+        "set", "image" if images else "events", own, WindowShape(10, 0 if images else 60_000, 34, 34), lambda _: samples
+    )
+    return resolve(given, facts, start_of(given, own=own and not images))
+
+
 def test_a_shipped_name_is_the_shipped_model_whatever_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `export --format c` and the data set of that name make a folder "nmnist"."""
     assert weights_path("nowhere") == Path("nowhere")
@@ -197,7 +216,7 @@ def test_a_shipped_name_is_the_shipped_model_whatever_is_here(tmp_path: Path, mo
     for name, folder in shipped().items():
         assert weights_path(name) == find(name) == folder
     Path("motions").mkdir()
-    assert with_network(TrainConfig(), own=True, images=False).network == "event-medium"
+    assert settled(TrainConfig()).network == "event-medium"
     assert weights_path("./nmnist") == Path("nmnist"), "what lies here is given as a path"
 
 
@@ -223,31 +242,42 @@ def test_a_model_to_start_from_brings_its_network_and_its_contract(folder: Path,
 
 
 def test_what_was_asked_for_stays_when_a_model_is_brought() -> None:
-    plain = with_network(TrainConfig(init_from="motions"), own=True, images=False)
-    asked = with_network(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200), own=True, images=False)
+    plain, card = settled(TrainConfig(init_from="motions")), load(shipped()["motions"])[1]
+    assert (plain.steps, plain.bin_us) == (card.contract.steps, card.contract.bin_us) != (10, 60_000)
+    asked = settled(TrainConfig(init_from="motions", beta=0.7, steps=5, window_ms=200))
     assert (asked.beta, asked.steps, asked.network) == (0.7, 5, plain.network)
-    cropped = with_network(TrainConfig(init_from="motions", crop="object"), own=True, images=False)
-    assert cropped.height is cropped.width is None, "a crop has its own size"
-    named = with_network(TrainConfig(init_from="motions", network="event-small"), own=True, images=False)
-    assert named == TrainConfig(init_from="motions", network="event-small")
-    pictures = with_network(TrainConfig(init_from="motions"), own=False, images=True)
-    assert (pictures.bin_us, pictures.encoding, pictures.network) == (None, None, plain.network)
+    cropped = settled(TrainConfig(init_from="motions", crop="object"))
+    assert cropped.height == cropped.width == CROP_SIDE, "a crop has its own size"
+    named = settled(TrainConfig(init_from="motions", network="event-small"))
+    assert (named.steps, named.bin_us, named.beta) == (10, 60_000, TrainConfig.beta)
+    pictures = settled(TrainConfig(init_from="motions"), images=True)
+    assert (pictures.bin_us, pictures.encoding, pictures.network) == (None, "direct", plain.network)
+
+
+def test_settings_are_complete_and_those_of_a_run_that_goes_on_stay(folder: Path) -> None:
+    optional = {"transform", "window_ms", "window", "minutes", "name", "teacher"}
+    for given in (own(folder), own(folder, network="event-small", minutes=3.0), own(folder, init_from="nmnist")):
+        config = load_data(given).config
+        unset = {name for name, value in vars(config).items() if value is None}
+        assert unset <= optional | ({"init_from"} if given.network else set())
+        assert load_data(config).config == config
+    assert (config.loss, config.ema, config.lr) == ("mean", HEAD_AVERAGE, HEAD_LR), "it begins with a head"
 
 
 def test_own_recordings_start_from_a_shipped_network_unless_said_otherwise(folder: Path) -> None:
     start = load_data(own(folder)).config.init_from
     assert start == START
     for settings in ({"network": "event-medium"}, {"beta": 0.9}, {"loss": "mean"}):
-        assert with_network(own(folder, **settings), own=True, images=False).init_from is None, settings
-    assert with_network(own(folder, init_from="motions"), own=True, images=False).init_from == "motions"
-    assert with_network(TrainConfig(), own=False, images=False).init_from is None, "a data set by name"
+        assert settled(own(folder, **settings)).init_from is None, settings
+    assert settled(own(folder, init_from="motions")).init_from == "motions"
+    assert settled(TrainConfig(), own=False).init_from is None, "a data set by name"
 
 
 def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    few, more, many = (with_schedule(TrainConfig(), count, 34, own=True) for count in (20, 200, 200_000))
+    few, more, many = (settled(TrainConfig(), count) for count in (20, 200, 200_000))
     assert few.epochs * few.epoch_steps == more.epochs * more.epoch_steps > 10 * 200 / more.batch_size
     assert many.epoch_steps == 200_000 // many.batch_size, "one pass"
-    assert with_schedule(TrainConfig(), 20, 34, own=False).epoch_steps is None
+    assert settled(TrainConfig(), 20, own=False).epoch_steps is None
     run, seen = Run(load_data(own(folder, network="event-medium")), folder / "runs"), Counter[int]()
     monkeypatch.setattr(run, "train_batch", lambda rows, _: (seen.update(rows.tolist()), (0.0, 0))[1])
     run.train_epoch()
@@ -258,10 +288,10 @@ def test_few_samples_get_as_many_steps_as_more_and_each_as_often(folder: Path, m
 
 def test_from_random_weights_the_rate_is_higher_but_for_named_images_unless_one_is_given() -> None:
     for own, images in ((True, False), (False, False), (True, True)):
-        configs = (TrainConfig(init_from=model) for model in (UNSET, "nmnist"))
-        scratch, start = (with_schedule(config, 500, 34, own=own, images=images).lr for config in configs)
-        assert scratch > start == with_schedule(TrainConfig(), 500, 34, own=False, images=True).lr > 0
-        assert with_schedule(TrainConfig(lr=0.1), 500, 34, own=own, images=images).lr == 0.1
+        configs = (TrainConfig(init_from=model, network="event-small") for model in (UNSET, "nmnist"))
+        scratch, start = (settled(config, own=own, images=images).lr for config in configs)
+        assert scratch > start == settled(TrainConfig(), own=False, images=True).lr > 0
+        assert settled(TrainConfig(lr=0.1), own=own, images=images).lr == 0.1
 
 
 PATIENCE_S = 1200  # two processes that import PyTorch and train, on a machine that is busy with other tests

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.roi.alignment import aligned_steps
 from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.encoders.words import counted
 from spikesight.models.classifier.inputs import encoder_for
 from spikesight.models.contract import Contract
 from spikesight.training.data.recordings import read_item
@@ -33,7 +34,7 @@ def cached(
     path = folder / f"{digest}.npy"
     if not path.exists():
         if not sys.stderr.isatty():  # where no bar shows that it goes on
-            say(f"{what}: {count} samples")
+            say(f"{what}: {counted(count, 'sample')}")
         folder.mkdir(parents=True, exist_ok=True)
         partial = folder / f".{digest}.{os.getpid()}.npy"
         try:
@@ -55,11 +56,6 @@ def _reserve(path: Path) -> None:
             os.posix_fallocate(file.fileno(), 0, path.stat().st_size)
 
 
-def sample_shape(contract: Contract) -> tuple[int, ...]:
-    """Return the shape (T, C, H, W) of one sample."""
-    return (contract.steps, *contract.shape)
-
-
 def contract_key(contract: Contract) -> list[Any]:
     """Return the fields of a contract that determine the frames, for a cache key."""
     c = contract
@@ -68,7 +64,8 @@ def contract_key(contract: Contract) -> list[Any]:
 
 def binned(events: Events, sensor: SensorSize, start_us: int, contract: Contract) -> NDArray[np.uint8]:
     """Bin a recording into frames, uint8 [T, 2, H, W]: filter it, then use all of the sensor or align to what moves."""
-    front = make_input_filter(sensor, contract)
+    small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
+    front = InputFilter(sensor, small, contract.filter_us, detects=contract.task == "detection")
     events = front(events)
     if contract.frame == "object":
         return aligned_steps(events, (contract.height, contract.width), contract.bin_us, contract.steps)
@@ -83,12 +80,6 @@ def _pieces(items: Sequence[Item]) -> Iterator[tuple[Events, SensorSize, int | N
                 yield events, sensor, 0
         else:
             yield from ((*read_item(item), None) for item in group)
-
-
-def make_input_filter(sensor: SensorSize, contract: Contract) -> InputFilter:
-    """Make the filter that events pass before binning; for a `pooled` contract it also sums to the input's pixels."""
-    small = SensorSize(contract.width, contract.height) if contract.pooled else sensor
-    return InputFilter(sensor, small, contract.filter_us, detects=contract.task == "detection")
 
 
 def file_stamps(paths: Iterable[Path]) -> list[tuple[str, int, int]]:
@@ -111,5 +102,5 @@ def bin_items(items: Sequence[Item], contract: Contract, folder: Path, what: str
         "contract": contract_key(contract),
         **({"windows": windows} if windows else {}),
     }
-    frames = cached(folder, key, len(items), sample_shape(contract), samples(), what)
+    frames = cached(folder, key, len(items), (contract.steps, *contract.shape), samples(), what)
     return Frames(frames, np.array([item.label for item in items], np.int64))

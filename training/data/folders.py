@@ -18,8 +18,9 @@ from typing import Literal, cast, get_args
 
 from spikesight.encoders.recordings.files import detect_format, formats
 from spikesight.encoders.recordings.format import RecordingError
-from spikesight.encoders.sample import IMAGE_SUFFIXES
+from spikesight.encoders.sample import is_image
 from spikesight.encoders.sources.chunks import VIDEO_SUFFIXES
+from spikesight.encoders.words import some_of
 from spikesight.training.data.sets import DataError, MissingDataError
 
 Layout = Literal["classes", "sessions", "flat"]
@@ -83,16 +84,15 @@ def read_folder(path: Path | str, layout: str = "auto", known: Sequence[str] = (
     files = [f for f in sorted(path.rglob("*")) if f.is_file() and "/." not in f"/{f.relative_to(path).as_posix()}"]
     found = [f for f in files if _is_recording(f)]
     if not found:
-        if any(f.suffix.lower() in (*IMAGE_SUFFIXES, *VIDEO_SUFFIXES) for f in files):
+        if any(is_image(f) and f.parent == path for f in files):
+            raise MissingDataError(f"{path} holds pictures without classes: make one folder a class, <class>/<picture>")
+        if any(is_image(f) or f.suffix.lower() in VIDEO_SUFFIXES for f in files):
             raise MissingDataError(f"{path} holds pictures or videos: make events of them with spikesight emulate")
         raise MissingDataError(f"there are no recordings in {path} ({', '.join(sorted(_suffixes()))})")
     parts = _parts(path, found)
     chosen: Layout = _choose(path.name, parts["train"], known) if layout == "auto" else cast(Layout, layout)
-    recordings, used = [], set()
-    for part, names in parts.items():
-        for recording in _recordings(names, chosen, part):
-            recordings.append(recording)
-            used.add(recording.path)
+    recordings = [recording for part, names in parts.items() for recording in _recordings(names, chosen, part)]
+    used = {recording.path for recording in recordings}
     if not recordings:
         raise DataError(f"{path} holds no recordings in the layout {chosen}: try another --layout")
     unknown = {t.label for t in recordings} - {t.label for t in recordings if t.part == "train"}
@@ -197,14 +197,10 @@ def _choose(where: str, files: Names, known: Sequence[str] = ()) -> Layout:
         return "sessions"
     if min(map(len, inner.values())) > 1 and all(count > 1 for count in shared.values()):
         raise DataError(
-            f"{where} can be read in two ways: classes {_list(tops)} (--layout classes), "
-            f"or sessions with classes {_list(sorted(shared))} (--layout sessions): say which"
+            f"{where} can be read in two ways: classes {some_of(tops, 4)} (--layout classes), "
+            f"or sessions with classes {some_of(sorted(shared), 4)} (--layout sessions): say which"
         )
     return "classes"
-
-
-def _list(names: list[str]) -> str:
-    return ", ".join(names[:4]) + (", ..." if len(names) > 4 else "")
 
 
 def _recordings(files: Names, layout: Layout, part: Part) -> list[FolderRecording]:

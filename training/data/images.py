@@ -169,6 +169,11 @@ def list_pictures(path: Path, name: str, height: int, width: int, channels: int)
     return ImageSet(name, labels, frames(train), frames(held) if held else None, tuple(i.name for i in train))
 
 
+def of_size(frames: Frames, height: int, width: int) -> Frames:
+    """Return picture files that are decoded at another size."""
+    return replace(frames, frames=replace(frames.frames, height=height, width=width))
+
+
 def _pictures(items: tuple[Item, ...]) -> tuple[Item, ...]:
     return tuple(i for i in items if i.path.suffix.lower() in PICTURES)
 
@@ -216,12 +221,6 @@ class Images:
     def subset(self, count: int, seed: int = 0) -> "Images":
         """Return `count` random images without replacement, or all if there are fewer; the seed determines them."""
         return self if count >= len(self) else self.shuffled(seed)[:count]
-
-    def split(self, count: int, seed: int = 0) -> tuple["Images", "Images"]:
-        """Return (remaining images, `count` random images set aside), both in order; at most half are set aside."""
-        aside = np.zeros(len(self), bool)
-        aside[np.random.default_rng([seed, 1]).permutation(len(self))[: min(count, len(self) // 2)]] = True
-        return self[~aside], self[aside]
 
 
 @dataclass(frozen=True)

@@ -4,48 +4,70 @@ The validation split is drawn from the training samples, stratified and seeded. 
 is the same for every seed. Both are recorded in the run's folder.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from spikesight.encoders.binning import CEILINGS
-from spikesight.encoders.image import IMAGE_ENCODERS
 from spikesight.encoders.preprocess.fit import Still
 from spikesight.encoders.recordings.files import digest
+from spikesight.encoders.words import counted
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.cache import bin_items, cached, file_stamps
-from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures
-from spikesight.training.data.own import list_own, with_crop
+from spikesight.training.data.images import IMAGES, PictureRows, find_imagenet, holds_pictures, list_pictures, of_size
+from spikesight.training.data.own import list_own
 from spikesight.training.data.recordings import recorded
 from spikesight.training.data.separate import TEST_FRACTION
-from spikesight.training.data.sets import (
-    Data,
-    Frames,
-    ImageSet,
-    Item,
-    Listing,
-    WindowShape,
-    split_by_name,
-    split_indices,
-)
-from spikesight.training.data.start import with_network, with_schedule
+from spikesight.training.data.sets import Frames, ImageSet, Item, Listing, split_by_name, split_indices
 from spikesight.training.data.tonic_sets import NAMED, kind_of, list_given, list_named
 from spikesight.training.flags import from_mapping
+from spikesight.training.resolve import WindowShape, resolve, start_of
 
-IMAGE_STEPS = 4
-STREAM_CARRY = 0.3  # chance to start from another sample's state: in a stream, membranes are never at rest
 MOST_DIGESTS = 10_000  # recordings or pictures of larger sets are not listed in the card
 FOLDER_SIDE, IMAGENET_SIDE = 64, 224
 MEASURED = 5000  # training images from which mean and standard deviation are computed
 KEEP_DECODED_BYTES = 4 << 30  # larger sets of pictures are decoded as they are read
 DATA_NAMES = (*NAMED, *IMAGES, "imagenet")
-ENCODINGS: dict[str, Mapping[str, object]] = {"events": CEILINGS, "image": IMAGE_ENCODERS}
-"""Encodings by kind of data; the first is the default."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Data:
+    """The three splits of a run; `split` records which samples are in which."""
+
+    train: Frames
+    val: Frames
+    test: Frames
+    labels: tuple[str, ...]
+    contract: Contract
+    split: dict[str, Any]
+    test_items: tuple[Item, ...] = ()  # the recordings of `test`; empty for images
+    recorded: int  # number of distinct recordings or images among the training samples
+    config: TrainConfig = field(default_factory=TrainConfig)  # of the run, complete
+    own: bool = False  # somebody's own recordings or pictures: few, and of any classes
+    notes: tuple[str, ...] = ()  # what the samples are and how they were divided, in sentences
+    left_out: tuple[str, ...] = ()  # files of it that cannot be read, each with its reason
+    train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
+    val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
+    made: Any = None  # the validation samples after val_items, of a corpus (as frames, of any `steps` and `bin_us`)
+    outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
+    outlier_kinds: tuple[str, ...] = ()  # what they show, for the card
+    calibration: tuple[Item, ...] = ()  # further recordings that calibrate prediction sets alone
+    digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
+
+    @classmethod
+    def of(cls, dataset: Any, test: Any | None = None, **settings: Any) -> "Data":
+        """Load a data set like Tonic's: indexable, with samples (events, label) or (frames, label), and a
+        `sensor_size`. Each sample is one recording, as in a folder of your own; `test` holds those to test on.
+
+        Events are flat structured arrays (`as_events`); frames are counts [T, 2, H, W], whose length is that of the
+        transform that made them, or `bin_us`. `settings` are fields of TrainConfig. Raises DataError and ValueError.
+        """
+        config = from_mapping(TrainConfig(), {"data": type(dataset).__name__, **settings}, "Data.of")
+        return _load(*settle(config, list_given(dataset, test, config)))
 
 
 def is_recorded(data: str) -> bool:
@@ -74,33 +96,14 @@ def _list_pictures(config: TrainConfig) -> ImageSet:
     """List ImageNet, whose pictures are kept larger and cropped when used, or a folder of pictures."""
     named = config.data == "imagenet"
     path = find_imagenet(Path(config.root)) if named else Path(config.data)
-    side = IMAGENET_SIDE if named else FOLDER_SIDE
-    size = kept = config.height or side, config.width or side
-    if named:
-        kept = size[0] * 8 // 7, size[1] * 8 // 7
-    found = list_pictures(path, "imagenet" if named else path.resolve().name, *kept, 3)
-    return replace(found, input_size=size, own=not named)
+    side, name = (IMAGENET_SIDE, "imagenet") if named else (FOLDER_SIDE, path.resolve().name)
 
+    def fitted(config: TrainConfig) -> ImageSet:
+        kept = [size * 8 // 7 if named else size for size in (config.height, config.width)]
+        return replace(found, train=of_size(found.train, *kept), test=found.test and of_size(found.test, *kept))
 
-def resolve(config: TrainConfig, listing: Listing | ImageSet) -> TrainConfig:
-    """Return the settings, with bins, input size and encoding that were left open set to what suits the data set."""
-    if isinstance(listing, Listing):
-        kind, window, carry = "events", with_crop(listing.window, config), STREAM_CARRY
-    else:
-        kind, window, carry = "image", WindowShape(IMAGE_STEPS, 0, *listing.size), 0.0
-    encoding = config.encoding or next(iter(ENCODINGS[kind]))
-    if encoding not in ENCODINGS[kind]:
-        raise ValueError(f"--encoding for {listing.name} must be one of {', '.join(ENCODINGS[kind])}, not {encoding!r}")
-    return replace(
-        config,
-        steps=config.steps or window.steps,
-        bin_us=config.bin_us or window.bin_us or None,
-        height=config.height or window.height,
-        width=config.width or window.width,
-        crop=config.crop or window.crop,
-        encoding=encoding,
-        carry=carry if config.carry is None else config.carry,
-    )
+    found = replace(list_pictures(path, name, side, side, 3), side=side, own=not named, fitted=fitted)
+    return found
 
 
 def _shortest_bin(config: TrainConfig, window: WindowShape) -> int:
@@ -109,26 +112,25 @@ def _shortest_bin(config: TrainConfig, window: WindowShape) -> int:
     return window.shortest_bin_us if suits else 0
 
 
+def settle(given: TrainConfig, found: Listing | ImageSet | None = None) -> tuple[Listing | ImageSet, TrainConfig]:
+    """Return the samples of a run (`found`, else those of the data set that is named), and its complete settings.
+
+    Raises DataError, and ValueError for settings that do not fit.
+    """
+    own = found is not None or not (_holds_images(given) or is_recorded(given.data))
+    found, start = found or list_data(given), start_of(given, own=own)
+    config = resolve(given, found.facts, start)
+    return (found if found.fitted is None else found.fitted(config)), config
+
+
 def load_data(config: TrainConfig) -> Data:
     """Load the splits of a run, ready to train on. Raises DataError, and ValueError for settings that do not fit."""
-    images = _holds_images(config)
-    config = with_network(config, own=not images and not is_recorded(config.data), images=images)
-    return _load(list_data(config), config)
+    return _load(*settle(config))
 
 
-def load_given(train: Any, test: Any | None, settings: Mapping[str, Any]) -> Data:
-    """Load a data set like Tonic's, as `Data.of` does."""
-    config = from_mapping(TrainConfig(), {"data": type(train).__name__, **settings}, "Data.of")
-    config = with_network(config, own=True, images=False)
-    return _load(list_given(train, test, config), config)
-
-
-def _load(listing: Listing | ImageSet, config: TrainConfig) -> Data:
-    config, images = resolve(config, listing), isinstance(listing, ImageSet)
-    side = min(config.height, config.width)
-    config = with_schedule(config, len(listing.train), side, own=listing.own, images=images)
-    data = _load_images(listing, config) if isinstance(listing, ImageSet) else _load_recordings(listing, config)
-    return data if listing.complete is None else listing.complete(data)
+def _load(found: Listing | ImageSet, config: TrainConfig) -> Data:
+    data = _load_images(found, config) if isinstance(found, ImageSet) else _load_recordings(found, config)
+    return data if found.complete is None else found.complete(data)
 
 
 def _split(
@@ -220,7 +222,7 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
     if images.names:
         parts = {part: [images.names[i] for i in of] for part, of in rows.items()}
     else:  # tens of thousands of numbers, which follow from the other parts
-        parts["train"] = f"the other {len(train)} training images"
+        parts["train"] = f"the other {counted(len(train), 'training image')}"
     if own is not None:
         parts["test"] = f"all {len(test)} of the set's own"
     files = images.train.frames.paths if isinstance(images.train.frames, PictureRows) else ()
@@ -230,8 +232,8 @@ def _load_images(images: ImageSet, config: TrainConfig) -> Data:
         digests=_digests(files[n] for n in (*rows["train"], *rows["val"])) if files else (),
         split={"data": images.name, "seed": config.seed, "official_test": own is not None, **parts}, own=images.own,
         notes=(
-            f"{len(images.labels)} classes, pictures as {config.height} x {config.width} pixels: {len(train)} for "
-            f"training, {len(val)} validation, {len(test)} test",
+            f"{counted(len(images.labels), 'class')}, pictures as {config.height} x {config.width} pixels: "
+            f"{len(train)} for training, {len(val)} validation, {len(test)} test",
         ),
     )  # fmt: skip
 

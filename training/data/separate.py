@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from spikesight.encoders.words import some_of
 from spikesight.training.data.folders import FolderRecording, Part, common_sessions
 from spikesight.training.data.sets import DataError, split_by_name, split_indices
 from spikesight.training.data.windows import Scan
@@ -123,7 +124,7 @@ def _by_two_sessions(
         return
     found.val, found.test = divided.val, divided.test
     found.train += [whole[index] for index in rest]
-    how = f"; its only recording divided in time ({_list(halved)})" if halved else ", by whole recordings"
+    how = f"; its only recording divided in time ({some_of(halved, 6)})" if halved else ", by whole recordings"
     found.notes.append(f"validation and test: session {last}, of which training sees nothing{how}")
 
 
@@ -170,13 +171,13 @@ def _by_class(
                 mine = [mine[n] for n in kept]
             found.train += [whole[index] for index in mine]
     if by_recording:
-        found.notes.append(f"{what}: whole recordings, none of which is trained on ({_list(by_recording)})")
+        found.notes.append(f"{what}: whole recordings, none of which is trained on ({some_of(by_recording, 6)})")
     if shared:
-        found.notes.append(f"{what}: one recording of two, divided in time, not trained on ({_list(shared)})")
+        found.notes.append(f"{what}: one recording of two, divided in time, not trained on ({some_of(shared, 6)})")
     if alone:
         found.notes.append(
-            f"{what}: the end of the only recording, after a gap ({_list(alone)}). Another day will be harder: record "
-            "each class a second time, and give both, or try the model on it with spikesight evaluate"
+            f"{what}: the end of the only recording, after a gap ({some_of(alone, 6)}). Another day will be harder: "
+            "record each class a second time, and give both, or try the model on it with spikesight evaluate"
         )
 
 
@@ -185,10 +186,6 @@ def _hashed(
 ) -> tuple[np.ndarray, np.ndarray]:
     names = [f"{recordings[index].path.parent.name}/{recordings[index].path.name}" for index in mine]
     return split_by_name(names, np.zeros(len(mine), int), fraction)
-
-
-def _list(names: Sequence[str], what: str = "classes") -> str:
-    return ", ".join(names[:6]) + (f" and {len(names) - 6} more {what}" if len(names) > 6 else "")
 
 
 def _divided(
@@ -212,7 +209,7 @@ def _divided(
 
 def _too_short(short: Sequence[tuple[FolderRecording, float]], window_us: int) -> str:
     """Return the error for recordings that are too short to be divided, with what will do."""
-    names = _list([f"{recording.path.parent.name}/{recording.path.name}" for recording, _ in short], "recordings")
+    names = some_of([f"{recording.path.parent.name}/{recording.path.name}" for recording, _ in short], 6)
     fits_ms = int(min(piece for _, piece in short) / 1000)
     fits_ms = fits_ms // 4 if fits_ms >= 4 * LEAST_WINDOW_MS else fits_ms  # several windows are better than one
     return (

@@ -1,4 +1,4 @@
-"""Types of data sets, before and after binning: listings of files, arrays of frames, the splits of a run."""
+"""Types of data sets, before and after binning: listings of files and arrays of frames; how rows are divided."""
 
 import hashlib
 from collections.abc import Callable, Sequence
@@ -9,8 +9,10 @@ from typing import Any
 import numpy as np
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
+from spikesight.training.resolve import Facts, WindowShape
+
+IMAGE_STEPS = 4
 
 
 class DataError(ValueError):
@@ -44,22 +46,11 @@ class Item:
 
 
 @dataclass(frozen=True)
-class WindowShape:
-    """Bins and input size that suit a data set; a run may choose others."""
-
-    steps: int  # T
-    bin_us: int
-    height: int
-    width: int
-    shortest_bin_us: int = 0  # at which LIF neurons trained at bin_us may run as well; 0: only bin_us
-    crop: str = "none"  # or "object": a square around what moves
-
-
-@dataclass(frozen=True)
 class Listing:
     """The samples of a set of recordings; `test` is empty if the set has no test split.
 
-    A user's own folder is already divided into windows: `val` is not None. `notes` say in sentences how it is divided.
+    A user's own folder has no samples until it is `fitted` to the settings of a run: it is then divided into windows,
+    and `val` is not None. `notes` say in sentences how it is divided.
     """
 
     name: str
@@ -72,7 +63,15 @@ class Listing:
     own: bool = False  # somebody's own recordings: few, and of any classes
     notes: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()  # files that cannot be read, each with its reason
-    complete: "Callable[[Data], Data] | None" = None  # adds to the loaded samples what a corpus makes
+    complete: Callable[[Any], Any] | None = None  # adds to the loaded samples, `Data`, what a corpus makes
+    samples: Callable[[TrainConfig], int] | None = None  # counts the training windows of a folder
+    fitted: "Callable[[TrainConfig], Listing] | None" = None  # divides a folder into windows, by complete settings
+
+    @property
+    def facts(self) -> Facts:
+        """What settings are resolved by."""
+        count = self.samples or (lambda _: len(self.train))
+        return Facts(self.name, "events", self.own, self.window, count, cut=self.fitted is not None)
 
 
 @dataclass(frozen=True)
@@ -113,51 +112,17 @@ class ImageSet:
     train: Frames
     test: Frames | None
     names: tuple[str, ...] = ()  # of the training images, if they are files
-    input_size: tuple[int, int] | None = None  # of the network's input, if pictures are kept larger
+    side: int = 0  # of the input that suits pictures of any size; 0: that of the frames
     own: bool = False  # somebody's own folder
-    complete: "Callable[[Data], Data] | None" = None  # as a Listing's
+    complete: Callable[[Any], Any] | None = None  # as a Listing's
+    fitted: "Callable[[TrainConfig], ImageSet] | None" = None  # as a Listing's: decodes pictures at the input's size
 
     @property
-    def size(self) -> tuple[int, int]:
-        """Network input size (height, width) that suits the set."""
-        return self.input_size or self.train.frames.shape[-2:]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Data:
-    """The three splits of a run; `split` records which samples are in which."""
-
-    train: Frames
-    val: Frames
-    test: Frames
-    labels: tuple[str, ...]
-    contract: Contract
-    split: dict[str, Any]
-    test_items: tuple[Item, ...] = ()  # the recordings of `test`; empty for images
-    recorded: int  # number of distinct recordings or images among the training samples
-    config: TrainConfig = field(default_factory=TrainConfig)  # of the run, with bins and input size filled in
-    own: bool = False  # somebody's own recordings or pictures: few, and of any classes
-    notes: tuple[str, ...] = ()  # what the samples are and how they were divided, in sentences
-    left_out: tuple[str, ...] = ()  # files of it that cannot be read, each with its reason
-    train_items: tuple[Item, ...] = ()  # the recordings of `train`, which begins with them; empty for images
-    val_items: tuple[Item, ...] = ()  # the recordings of `val`; empty for images
-    made: Any = None  # the validation samples after val_items, of a corpus (as frames, of any `steps` and `bin_us`)
-    outliers: Frames | None = None  # training samples of none of the classes, labelled len(labels)
-    outlier_kinds: tuple[str, ...] = ()  # what they show, for the card
-    calibration: tuple[Item, ...] = ()  # further recordings that calibrate prediction sets alone
-    digests: tuple[str, ...] = ()  # hashes of the training and validation recordings, if they are not too many
-
-    @classmethod
-    def of(cls, dataset: Any, test: Any | None = None, **settings: Any) -> "Data":
-        """Load a data set like Tonic's: indexable, with samples (events, label) or (frames, label), and a
-        `sensor_size`. Each sample is one recording, as in a folder of your own; `test` holds those to test on.
-
-        Events are flat structured arrays (`as_events`); frames are counts [T, 2, H, W], whose length is that of the
-        transform that made them, or `bin_us`. `settings` are fields of TrainConfig. Raises DataError and ValueError.
-        """
-        from spikesight.training.data.load import load_given  # which is above this module
-
-        return load_given(dataset, test, settings)
+    def facts(self) -> Facts:
+        """What settings are resolved by."""
+        height, width = (self.side, self.side) if self.side else self.train.frames.shape[-2:]
+        window = WindowShape(IMAGE_STEPS, 0, height, width)
+        return Facts(self.name, "image", self.own, window, lambda _: len(self.train))
 
 
 RowSplit = tuple[np.ndarray, np.ndarray]  # (remaining rows, chosen rows), both ascending

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.events import Events, SensorSize, as_events, make_events, sanitise
 from spikesight.encoders.recordings.files import read_recording
+from spikesight.encoders.words import counted
 from spikesight.training.config import TrainConfig
 from spikesight.training.data.sets import DataError, Item, Listing, MissingDataError, Read, WindowShape
 from spikesight.training.data.windows import LONGEST_CLIP_US, clip_window
@@ -60,8 +61,8 @@ def list_named(config: TrainConfig) -> Listing:
     for dataset in found if config.transform else ():
         dataset.transform = _transforms(config.transform, cls.sensor_size or (*SIZES[kind], 2))
     listing = _list(config.data, found, config, config.transform or "", WINDOWS.get(kind))
-    few = [str(len(dataset)) for dataset in found if not cls._check_exists(dataset)]
-    note = (f"WARNING: {' and '.join(few)} recordings are only a part of {kind}",) if few else ()
+    few = [counted(len(dataset), "recording") for dataset in found if not cls._check_exists(dataset)]
+    note = (f"WARNING: there is only a part of {kind}: {' and '.join(few)}",) if few else ()
     return replace(listing, notes=(*listing.notes, *note))
 
 
@@ -240,7 +241,7 @@ def _list(
     )
     if window is None or mark:
         window = _window(readers[0], window)
-    note = f"{len(labels)} classes, {len(items)} recordings to train on and {len(test)} to test on"
+    note = f"{counted(len(labels), 'class')}, {counted(len(items), 'recording')} to train on and {len(test)} to test on"
     note += ": each is one window from its first event (--steps, --bin-us)"
     return Listing(name, labels, items, test, readers[0].sensor, window, notes=(note,))
 

@@ -46,7 +46,7 @@ class Scan:
 
 
 @contextmanager
-def _naming(path: Path) -> Iterator[None]:
+def naming(path: Path) -> Iterator[None]:
     """Turn errors in reading a recording into a DataError that names it."""
     try:
         yield
@@ -57,7 +57,7 @@ def _naming(path: Path) -> Iterator[None]:
 def scan(path: Path) -> Scan:
     """Read a recording once and summarise it. Raises DataError, which names it."""
     counts, first = np.zeros(0, np.int64), 0
-    with _naming(path):
+    with naming(path):
         reader = RecordingReader(path)
         for packet in reader.packets(PACKET_US):
             first = first if len(counts) else int(packet["t"][0])
@@ -119,7 +119,7 @@ def cut_windows(path: Path, begins: Sequence[int], length_us: int) -> Iterator[t
     Times in each window begin at 0. Only one window and one packet of the file are in memory. Raises DataError, which
     names the file.
     """
-    with _naming(path):
+    with naming(path):
         reader = RecordingReader(path)
         packets, held, first, more = reader.packets(PACKET_US), empty_events(), None, True
         for begin in begins:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
+from spikesight.encoders.words import counted
 from spikesight.models.statistics import accuracy_of, mcnemar
 from spikesight.training.data import Frames
 
@@ -68,11 +69,7 @@ def predictions(
 
 
 def beside_network(
-    learnt: Sequence[Frames],
-    test: Frames,
-    chosen: NDArray[np.int64],
-    recording: NDArray[np.int64],
-    kind: str,
+    learnt: Sequence[Frames], test: Frames, chosen: NDArray[np.int64], recording: NDArray[np.int64], kind: str
 ) -> list[dict[str, Any]]:
     """Return `Pairs.beside` for a run's test samples: baselines trained on its samples.
 
@@ -122,7 +119,8 @@ def sentences(rows: list[dict[str, Any]]) -> list[str]:
 
 
 def _verdict(row: dict[str, Any]) -> str:
-    beside = f"{row['won']} {row['of']} better by the network, {row['lost']} worse, p = {row['p']:.2g}"
+    won = counted(row["won"], row["of"].removesuffix("s"))
+    beside = f"{won} better by the network, {row['lost']} worse, p = {row['p']:.2g}"
     if row["p"] > CHANCE:
         return f"as good as the network, as far as these can tell ({beside})"
     return f"the network is better ({beside})" if row["won"] > row["lost"] else f"BETTER than the network ({beside})"

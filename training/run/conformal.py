@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.words import counted
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty import NOTHING
@@ -19,8 +20,8 @@ from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Conformal, fit_trials, wrong_margin
 from spikesight.models.statistics import interval
 from spikesight.models.steps import Prediction, StreamReadout
-from spikesight.training.data.recordings import Read, read_item
-from spikesight.training.data.sets import Data
+from spikesight.training.data import Data, read_item
+from spikesight.training.data.sets import Read
 from spikesight.training.progress import say, with_progress
 from spikesight.training.run.readings import LabelledItem
 
@@ -144,7 +145,7 @@ def fit_conformal(classifier: Classifier, recordings: Sequence[CalibrationSample
     Each recording comes twice, without a gap and after one: the larger lead counts.
     """
     if len(recordings) < LEAST:
-        raise ValueError(f"{len(recordings)} validation recordings are too few; {LEAST} at least are needed")
+        raise ValueError(f"{counted(len(recordings), 'validation recording')}: too few, at least {LEAST} are needed")
     own = classifier.contract
     bins = {own.bin_us / 1000, *(ms for ms in BINS_MS if own.bins_us[0] <= ms * 1000 < own.bin_us)}
     fine, labels = [classifier.at(ms) for ms in sorted(bins)], np.array([recording.label for recording in recordings])
@@ -195,10 +196,8 @@ def commits(conformal: Conformal | None, labels: Sequence[str]) -> str:
     if conformal is None:
         return "none"
     trials = next(iter(conformal.trials.values()))
-    fewest = labels[int(trials.counts.argmin())]
-    return (
-        f"at error rates from {trials.least:.2%} on, as {fewest} has {trials.counts.min()} recordings to calibrate with"
-    )
+    fewest, count = labels[int(trials.counts.argmin())], counted(int(trials.counts.min()), "recording")
+    return f"at error rates from {trials.least:.2%} on, as {fewest} has {count} to calibrate with"
 
 
 class Seen(NamedTuple):

@@ -1,12 +1,13 @@
 """Evaluate a network on a split, every window from zero state."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from spikesight.encoders.words import counted
 from spikesight.models.contract import Contract
 from spikesight.models.networks.metering import Meter
 from spikesight.models.neurons.layers import Neuron, watching
@@ -47,15 +48,12 @@ class Evaluation:
 
     def warnings(self) -> list[str]:
         """Return sentences that name silent, mostly dead and mostly saturated layers."""
-        found = {
-            "silent layers": [name for name, layer in self.layers.items() if layer.rate == 0],
-            "layers with more than half of their channels dead": [
-                name for name, layer in self.layers.items() if 0.5 < layer.dead < 1
-            ],
-            "layers with more than half of their channels saturated": [
-                name for name, layer in self.layers.items() if layer.saturated > 0.5
-            ],
+        signs: dict[str, Callable[[LayerActivity], bool]] = {
+            "silent layers": lambda layer: layer.rate == 0,
+            "layers with more than half of their channels dead": lambda layer: 0.5 < layer.dead < 1,
+            "layers with more than half of their channels saturated": lambda layer: layer.saturated > 0.5,
         }
+        found = {what: [name for name, layer in self.layers.items() if shows(layer)] for what, shows in signs.items()}
         return [f"{what}: {', '.join(names)}" for what, names in found.items() if names]
 
 
@@ -84,7 +82,7 @@ def evaluate(
     """Evaluate every window from zero state; without a contract, frames are binned events. Raises ValueError."""
     processes, count = processes or ProcessGroup(device), len(frames)
     if count < processes.world:
-        raise ValueError(f"{count} samples to evaluate are fewer than the {processes.world} processes")
+        raise ValueError(f"{counted(count, 'sample')} to evaluate cannot be shared by {processes.world} processes")
     size = min(EVALUATION_BATCH, -(-count // processes.world))  # every process gets at least one sample
     steps = frames.frames.shape[1] if contract is None or contract.kind == "events" else contract.steps
     confusion, totals = torch.zeros(classes, classes, dtype=torch.int64), torch.zeros(2 + steps, dtype=torch.float64)

@@ -12,16 +12,15 @@ import numpy as np
 
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data, load_data
-from spikesight.training.data.start import EPOCHS, MINUTES, network_name
 from spikesight.training.distributed import ProcessGroup, choose_device, join_processes
 from spikesight.training.flags import from_mapping
 from spikesight.training.progress import say
+from spikesight.training.resolve import EPOCHS, MINUTES, network_name, planned
 from spikesight.training.run.loop import Run
 from spikesight.training.run.novelty import unlike_start
 from spikesight.training.run.read_out import FittedHead, first_head, reason_not_to_train
 from spikesight.training.run.report import write_environment, write_model_so_far, write_report
 
-AVERAGE, LR = 0.99, 2e-4  # of a head and its network: decay of the weights' moving average, and peak learning rate
 MOST_EPOCHS = 1000  # that are planned
 
 
@@ -48,17 +47,16 @@ def load_on_all(load: Callable[[], Data], processes: ProcessGroup) -> Data:
 
 
 def begin(
-    config: TrainConfig, data: Data, folder: Path, processes: ProcessGroup | None = None
+    given: TrainConfig, data: Data, folder: Path, processes: ProcessGroup | None = None
 ) -> tuple[Run, FittedHead | None, str | None]:
-    """Return a run with the settings `config`, the head that it begins with, and why it is not to be trained. Raises
-    ValueError for no epochs and no head.
+    """Return a run on `data`, the head that it begins with, and why it is not to be trained. `given`: its settings
+    before they were resolved. Raises ValueError for no epochs and no head.
     """
     first, why, network = first_head(data), None, None
     if first is not None:
-        why = None if config.epochs is not None else reason_not_to_train(first)
-        suits = replace(data.config, loss="mean", ema=config.ema or AVERAGE, lr=config.lr or LR)
-        suits = replace(suits, epochs=0) if why else suits
-        data = replace(data, config=suits, contract=replace(data.contract, readout=1))
+        why = None if given.epochs is not None else reason_not_to_train(first)
+        config = planned(data.config, epochs=0) if why else data.config
+        data = replace(data, config=config, contract=replace(data.contract, readout=1))
         network = deepcopy(first.judged)
     elif data.config.epochs == 0:
         raise ValueError("--epochs 0 fits a read-out alone: on a model to start from, to binary recordings of your own")

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from tqdm import tqdm
 
+from spikesight.encoders.words import counted
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.networks.taught import TaughtNetwork
@@ -22,13 +23,13 @@ from spikesight.models.neurons.layers import Neuron
 from spikesight.models.neurons.state import State
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import Data
-from spikesight.training.data.start import name_of_start, weights_path
 from spikesight.training.distributed import ProcessGroup, choose_device
 from spikesight.training.network import build_network, load_teacher, start_from
 from spikesight.training.progress import say
+from spikesight.training.resolve import name_of_start, planned, weights_path
 from spikesight.training.run.evaluate import Evaluation, evaluate
 from spikesight.training.run.report import write_metrics
-from spikesight.training.run.resume import Progress, load_progress, save_progress
+from spikesight.training.run.resume import Groups, Progress, load_progress, save_progress
 from spikesight.training.step.batches import Batches, TrainingBatch, carried_state, seeded
 from spikesight.training.step.losses import class_weights, total_loss
 
@@ -77,7 +78,7 @@ class Trainee(nn.Module):
 
 
 class Run:
-    """One training run and its folder; `data.config` holds the settings, with bins and input size filled in.
+    """One training run and its folder; `data.config` holds the complete settings.
 
     `network` replaces the one that the settings name: x_seq [T, N, C, H, W] to (logits [T, N, K], state). A taught one
     keeps its normalisation, and its weights decay towards those that it has now.
@@ -102,7 +103,7 @@ class Run:
         teacher = config.teacher
         self.teacher = load_teacher(weights_path(teacher), data.contract, self.device) if teacher else None
         self.average = {k: v.detach().clone() for k, v in self.network.state_dict().items()} if config.ema else None
-        self.optimiser = make_optimiser(self.network, replace(config, weight_decay=0.0) if self.taught else config)
+        self.optimiser = make_optimiser(self.network, config, 0.0 if self.taught else config.weight_decay)
         self.start = [p.detach().clone() for p in self.network.parameters()] if self.taught else []
         self.progress = Progress()
         self.last_state: State | None = None
@@ -122,9 +123,9 @@ class Run:
         config, start = self.config, name_of_start(self.config)
         if not config.epochs:
             return f"head only: the network of {start} stays as it is, and a read-out is fitted on it"
-        steps = f"{self.steps_an_epoch} steps of {config.batch_size} samples"
+        steps = f"{counted(self.steps_an_epoch, 'step')} of {counted(config.batch_size, 'sample')}"
         within = f", within {config.minutes:g} min (--minutes)" if config.minutes else ""
-        return f"from {start}: {config.epochs} epochs of {steps}{within}; Ctrl-C keeps the best"
+        return f"from {start}: {counted(config.epochs, 'epoch')} of {steps}{within}; Ctrl-C keeps the best"
 
     def plan_for(self, minutes: float, most: int) -> None:
         """Set the epochs to as many as fit into `minutes`, up to `most`, by steps that are timed and change nothing. Of
@@ -141,8 +142,7 @@ class Run:
         fit, validation = TRAINING_SHARE * 60 * minutes / step_s, len(self.data.val) / self.config.batch_size
         self.steps_an_epoch = min(self.steps_an_epoch, max(1, int(fit - validation)))
         epochs = min(max(1, round(fit / (self.steps_an_epoch + validation))), most)
-        planned = {"epochs": epochs, "minutes": minutes, "epoch_steps": self.steps_an_epoch}
-        self.config = replace(self.config, **planned, warmup_epochs=min(self.config.warmup_epochs, epochs / 10))
+        self.config = planned(self.config, epochs, self.steps_an_epoch, minutes)
         self.data = replace(self.data, config=self.config)
 
     @property
@@ -151,7 +151,7 @@ class Run:
 
     def save(self) -> None:
         """Write the resume state, whole or not at all."""
-        extra: dict[str, dict[str, Tensor]] = {}
+        extra: Groups = {}
         if self.average is not None:
             extra["average"] = self.average
         if self.last_state is not None:
@@ -370,11 +370,11 @@ def _to_device(tensors: dict[str, Tensor] | None, device: torch.device) -> dict[
     return tensors and {key: tensor.to(device) for key, tensor in tensors.items()}
 
 
-def make_optimiser(network: nn.Module, config: TrainConfig) -> torch.optim.Optimizer:
+def make_optimiser(network: nn.Module, config: TrainConfig, weight_decay: float) -> torch.optim.Optimizer:
     """Make the optimiser; weight decay applies to weights, not to biases, batch norms and neuron parameters."""
     decayed = [p for p in network.parameters() if p.ndim > 1]
     other = [p for p in network.parameters() if p.ndim <= 1]
-    groups = [{"params": decayed, "weight_decay": config.weight_decay}, {"params": other, "weight_decay": 0.0}]
+    groups = [{"params": decayed, "weight_decay": weight_decay}, {"params": other, "weight_decay": 0.0}]
     if config.optimiser == "sgd":
         return torch.optim.SGD(groups, lr=config.lr, momentum=0.9)
     return torch.optim.AdamW(groups, lr=config.lr)

@@ -30,8 +30,8 @@ from spikesight.models.novelty.rates import Rates, layers_to_watch
 from spikesight.models.novelty.score import Thresholds, Windows, fit_lines
 from spikesight.models.statistics import calibration_error, running_mean, softmax
 from spikesight.training.data import Data, Frames, bin_items
-from spikesight.training.data.start import weights_path
 from spikesight.training.progress import with_progress
+from spikesight.training.resolve import weights_path
 from spikesight.training.run.conformal import BINS_MS, evenly
 from spikesight.training.step.batches import evaluation_input, seeded, training_input
 

@@ -10,7 +10,6 @@ learn. Heads also learn from the validation windows, which calibrate the same he
 
 import math
 from collections.abc import Iterable
-from contextlib import suppress
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -19,15 +18,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikesight.models.contract import CheckpointError
+from spikesight.encoders.words import counted
 from spikesight.models.networks.resnet import SpikingResNet
 from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.statistics import fit_temperature
 from spikesight.models.teach.few_shot import backbone, gives_features, rates_of
 from spikesight.models.teach.head import Regression, balance, folds
 from spikesight.training.data import Data, Frames
-from spikesight.training.data.start import name_of_start
-from spikesight.training.network import build_network
+from spikesight.training.resolve import begins_with_head, name_of_start, read_start
 from spikesight.training.run.evaluate import batches
 from spikesight.training.run.novelty import augmenting
 from spikesight.training.step.batches import evaluation_input
@@ -55,14 +53,9 @@ def first_head(data: Data) -> FittedHead | None:
     """Return the head with which a run begins; None unless it goes on with a trained model, as it is, on binary
     recordings of somebody's own.
     """
-    config = data.config
-    if not (data.own and config.init_from) or data.contract.encoding != "binary":
-        return None
-    with suppress(CheckpointError):
-        begun = backbone(config.init_from)
-        if build_network(config, begun.config.classes).config == begun.config:
-            return _head(BEGUN, begun, data)
-    return None
+    start = data.config.init_from
+    begins = data.own and begins_with_head(data.config, read_start(start))
+    return _head(BEGUN, backbone(start), data) if begins else None
 
 
 def heads_of(trained: nn.Module | None, data: Data, first: FittedHead | None = None) -> list[FittedHead]:
@@ -104,7 +97,7 @@ def _count(data: Data, *, with_val: bool) -> str:
     """Return in words how many recordings or images the training, and perhaps the validation, has."""
     items = (*data.train_items, *(data.val_items if with_val else ()))
     paths = {item.path for item in items}
-    return f"{len(paths)} recordings" if paths else f"{data.recorded} images"
+    return counted(len(paths), "recording") if paths else counted(data.recorded, "image")
 
 
 def better(right: NDArray[np.bool_], recording: NDArray, share: float) -> bool:

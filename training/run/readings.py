@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
 from spikesight.encoders.recordings.files import RecordingReader, digest
-from spikesight.encoders.recordings.format import RecordingError
+from spikesight.encoders.words import counted
 from spikesight.models.classifier import Classifier, InputPipeline, Stepper
 from spikesight.models.steps import Input, Outcome, Prediction
 from spikesight.training.config import TrainConfig
@@ -20,8 +20,8 @@ from spikesight.training.data.images import PictureRows, holds_pictures
 from spikesight.training.data.load import DATA_NAMES, is_recorded, list_data
 from spikesight.training.data.own import usable
 from spikesight.training.data.recordings import read_item
-from spikesight.training.data.sets import DataError, Frames, ImageSet, Item, Listing, MissingDataError
-from spikesight.training.data.windows import PACKET_US
+from spikesight.training.data.sets import Frames, ImageSet, Item, Listing, MissingDataError
+from spikesight.training.data.windows import PACKET_US, naming
 from spikesight.training.progress import with_progress
 from spikesight.training.step.batches import evaluation_input
 
@@ -69,9 +69,10 @@ def read_set(
     if contract.kind == "image":
         if data not in DATA_NAMES and Path(data).is_dir() and not holds_pictures(Path(data)):
             raise ValueError(f"{classifier.name} takes images, and {data} holds none in <class>/<file>")
-        size = {"height": contract.height, "width": contract.width}
-        images = list_data(replace(named, **size))
+        images = list_data(named)
         assert isinstance(images, ImageSet)
+        if images.fitted is not None:
+            images = images.fitted(replace(named, height=contract.height, width=contract.width))
         chosen = images.test or images.train
         files = chosen.frames.paths if isinstance(chosen.frames, PictureRows) else ()
         if isinstance(chosen.frames, PictureRows):  # brought to the input's size as `predict` does
@@ -80,7 +81,7 @@ def read_set(
         return replace(found, shared=_shared(classifier, files))
     folder = read_folder(data, layout, classifier.labels)
     recordings = [recording for recording in folder.recordings if recording.part == "test"] or list(folder.recordings)
-    notes = [f"layout {folder.layout}: {len(recordings)} recordings"]
+    notes = [f"layout {folder.layout}: {counted(len(recordings), 'recording')}"]
     if len(recordings) < len(folder.recordings):
         notes[0] += f" of test/, {len(folder.recordings) - len(recordings)} others left alone"
     asked = replace(folder, recordings=tuple(replace(recording, part="train") for recording in recordings))
@@ -132,16 +133,12 @@ def packets_of(item: Item) -> tuple[SensorSize, Iterator[Events]]:
     if item.read is not None:
         events, sensor = read_item(item)
         return sensor, iter([events])
-    try:
+    with naming(item.path):
         reader = RecordingReader(item.path)
-    except (RecordingError, OSError) as error:
-        raise DataError(f"{item.name} cannot be read: {error}") from None
 
     def packets() -> Iterator[Events]:
-        try:
+        with naming(item.path):
             yield from reader.packets(PACKET_US)
-        except (RecordingError, OSError) as error:
-            raise DataError(f"{item.name} cannot be read: {error}") from None
 
     return reader.size, packets()
 
@@ -160,5 +157,5 @@ def read_images(classifier: Classifier, classes: tuple[str, ...], frames: Frames
             answers.append(replace(answer.prediction, label=answer.step_label))  # all that there is was seen
     return Readings(
         labels=classifier.labels, classes=classes, truth=frames.labels, answers=tuple(answers),
-        notes=(f"{len(frames)} images",),
+        notes=(counted(len(frames), "image"),),
     )  # fmt: skip

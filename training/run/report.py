@@ -16,7 +16,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from spikesight.models.checkpoint import load, save
+from spikesight.encoders.words import counted
+from spikesight.models.checkpoint import load, replacing, save
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
@@ -35,10 +36,9 @@ from spikesight.training.run.resume import Progress
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Write a text file atomically: to a temporary name first, then rename it."""
-    partial = path.with_name(f".{path.name}.partial")
-    partial.write_text(text)
-    partial.replace(path)
+    """Write a text file whole or not at all."""
+    with replacing(path) as (partial,):
+        partial.write_text(text)
 
 
 def write_metrics(folder: Path, rows: list[dict[str, Any]]) -> None:
@@ -108,10 +108,10 @@ def _card_text(name: str, data: Data, metrics: dict[str, Any]) -> str:
     rates = "\n".join(f"| {name} | {rate:.4f} |" for name, rate in t["firing_rates"].items())
     c = data.contract
     if c.kind == "events":
-        shown = f"{c.steps} steps of {c.bin_us} us"
-        ann_sees, macs = f"on all {c.steps} bins", metrics["ann_macs"] * c.steps
+        shown = f"{counted(c.steps, 'step')} of {c.bin_us} us"
+        ann_sees, macs = f"on all {counted(c.steps, 'bin')}", metrics["ann_macs"] * c.steps
     else:
-        shown = f"{c.steps} steps, {c.encoding} encoding"
+        shown = f"{counted(c.steps, 'step')}, {c.encoding} encoding"
         ann_sees, macs = "on the image, once", metrics["ann_macs"]
     what, active = "Spiking classifier", "Firing rates (spikes a neuron a step, on the test split)"
     if data.config.neuron == "relu":
@@ -179,7 +179,8 @@ def _make(folder: Path, data: Data, progress: Progress, first: FittedHead | None
     heads = heads_of(trained, data, first) if data.own else []
     if len(heads) > 1:
         right = ", ".join(f"{head.right.sum()} by {head.name}" for head in heads)
-        say(f"answers are read by {heads[0].name}; of {len(heads[0].right)} validation windows are right: {right}")
+        judged = counted(len(heads[0].right), "validation window")
+        say(f"answers are read by {heads[0].name}; of {judged} right: {right}")
     if heads:
         network, data = heads[0].network, replace(data, contract=replace(data.contract, readout=1))
     made = {"made": origin(data, heads[0] if heads else None), "epochs": progress.epoch}
@@ -210,11 +211,7 @@ def write_report(
         "made": card.training["made"],
         "val_accuracy": float(heads[0].right.mean()) if heads else progress.best_val,
         "best_epoch": progress.best_epoch + 1,
-        "test": {
-            "accuracy_by_step": test.accuracy_by_step,
-            "synops": test.synops,
-            "firing_rates": test.firing_rates,
-        },
+        "test": {"accuracy_by_step": test.accuracy_by_step, "synops": test.synops, "firing_rates": test.firing_rates},
         "parameters": sum(p.numel() for p in network.parameters()),
         "samples": card.training["samples"],
         "recorded": data.recorded,

@@ -17,6 +17,8 @@ from torch import Tensor, nn
 
 from spikesight.models.checkpoint import replacing
 
+Groups = dict[str, dict[str, Tensor]]  # tensors by name, of the network, the optimiser and others
+
 
 @dataclass
 class Progress:
@@ -39,11 +41,7 @@ class Progress:
 
 
 def save_progress(
-    path: Path,
-    network: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    extra: dict[str, dict[str, Tensor]],
-    counters: dict[str, Any],
+    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer, extra: Groups, counters: dict[str, Any]
 ) -> None:
     """Write weights, optimiser moments, further named groups of tensors and counters, atomically."""
     groups = {"network": network.state_dict(), "optimiser": _moments(optimiser), **extra}
@@ -56,11 +54,9 @@ def save_progress(
         save_file(tensors, partial, {"counters": json.dumps(counters)})
 
 
-def load_progress(
-    path: Path, network: nn.Module, optimiser: torch.optim.Optimizer
-) -> tuple[dict[str, dict[str, Tensor]], dict[str, Any]]:
+def load_progress(path: Path, network: nn.Module, optimiser: torch.optim.Optimizer) -> tuple[Groups, dict[str, Any]]:
     """Restore weights and moments; return the further groups of tensors and the counters."""
-    groups: dict[str, dict[str, Tensor]] = {}
+    groups: Groups = {}
     with safe_open(path, "pt") as file:
         counters = json.loads(file.metadata()["counters"])
         for key in file.keys():  # noqa: SIM118 - a safetensors handle is not iterable

@@ -11,6 +11,8 @@ from torch.nn.functional import affine_grid, grid_sample
 
 from spikesight.training.config import TrainConfig
 
+Size = tuple[int, int]  # height and width
+
 
 def augment(frames: Tensor, config: TrainConfig, generator: torch.Generator) -> Tensor:
     """Augment event frames, float [N, T, C, H, W], as the settings say: geometry, polarity, EventDrop."""
@@ -30,7 +32,7 @@ def swap_polarity(frames: Tensor, generator: torch.Generator) -> Tensor:
     return torch.where(swapped.to(frames.device).view(-1, 1, 1, 1, 1), frames.flip(2), frames)
 
 
-def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], generator: torch.Generator) -> Tensor:
+def move_images(images: Tensor, config: TrainConfig, size: Size, generator: torch.Generator) -> Tensor:
     """Augment images [N, C, R, R'] in [0, 1] and, where they are larger than `size`, crop at random to [N, C, H, W]."""
     n, _, *kept = images.shape
     larger = tuple(kept) != size
@@ -40,13 +42,13 @@ def move_images(images: Tensor, config: TrainConfig, size: tuple[int, int], gene
     return sample(images, matrix, size, "bilinear")
 
 
-def crop_middle(images: Tensor, size: tuple[int, int]) -> Tensor:
+def crop_middle(images: Tensor, size: Size) -> Tensor:
     """Crop images [N, C, R, R'] to their middle, [N, C, H, W]."""
     top, left = (images.shape[2] - size[0]) // 2, (images.shape[3] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
 
 
-def sample(planes: Tensor, matrix: Tensor, size: tuple[int, int], mode: str) -> Tensor:
+def sample(planes: Tensor, matrix: Tensor, size: Size, mode: str) -> Tensor:
     """Resample planes [N, P, R, R'] to [N, P, H, W] by affine maps [N, 2, 3] (output to input, both in [-1, 1])."""
     grid = affine_grid(matrix, [len(planes), planes.shape[1], *size], align_corners=False)
     return grid_sample(planes, grid.to(planes.device), mode=mode, padding_mode="zeros", align_corners=False)
@@ -57,13 +59,7 @@ def _uniform(count: int, low: float, high: float, generator: torch.Generator) ->
 
 
 def motions(
-    n: int,
-    kept: tuple[int, int],
-    size: tuple[int, int],
-    config: TrainConfig,
-    generator: torch.Generator,
-    *,
-    anywhere: bool = False,
+    n: int, kept: Size, size: Size, config: TrainConfig, generator: torch.Generator, *, anywhere: bool = False
 ) -> Tensor:
     """Draw n affine maps [n, 2, 3] from pictures of size `kept` to crops of `size`: rotation about the centre, mirror
     image, whole-pixel shift, and a size changed by up to the share `config.scale` either way.

@@ -29,10 +29,7 @@ def tet_loss(logits: Tensor, targets: Tensor, config: TrainConfig, weights: Tens
     return (1 - pull) * every_step + pull * (logits - 1).square().mean()
 
 
-LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]] = {
-    "mean": mean_loss,
-    "tet": tet_loss,
-}
+LOSSES: dict[str, Callable[[Tensor, Tensor, TrainConfig, Tensor | None], Tensor]] = {"mean": mean_loss, "tet": tet_loss}
 
 
 def class_weights(labels: Tensor, classes: int) -> Tensor | None:
@@ -66,8 +63,7 @@ def total_loss(
         with_none, weights = pad(logits, (0, 1)), weights if weights is None else pad(weights, (0, 1), value=1.0)
     loss = LOSSES[config.loss](with_none, targets, config, weights)
     if teacher_logits is not None:
-        weight = TEACHER_WEIGHT
-        loss = (1 - weight) * loss + weight * distillation(logits, targets, teacher_logits)
+        loss = (1 - TEACHER_WEIGHT) * loss + TEACHER_WEIGHT * distillation(logits, targets, teacher_logits)
     if firing_rate is not None and config.spike_penalty:
         loss = loss + config.spike_penalty * firing_rate.float()
     return loss

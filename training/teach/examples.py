@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.words import counted
 from spikesight.models.teach.few_shot import Example
 from spikesight.training.data.folders import has_complete_sessions, read_folder
 from spikesight.training.data.own import SPARSE, usable
@@ -89,7 +90,7 @@ def _chosen(items: list[Item], labels: tuple[str, ...], shots: int, seed: int, m
     for number, label in enumerate(labels):
         mine = [item for item in items if item.label == number]
         if len(mine) < max(1, shots):
-            raise DataError(f"class {label!r} has {len(mine)} examples; {max(1, shots)} are needed")
+            raise DataError(f"class {label!r} has {counted(len(mine), 'example')}, of {max(1, shots)} needed")
         room = most // len(labels) or 1
         if shots:
             mine = [mine[n] for n in sorted(random.permutation(len(mine))[:shots])]

@@ -11,6 +11,7 @@ import pytest
 
 from spikesight.app.cli import main
 from spikesight.app.commands import cameras, doctor
+from spikesight.encoders.sources import devices
 from spikesight.encoders.sources.devices import Plugged
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
@@ -47,6 +48,13 @@ def test_it_says_whether_tonic_is_there_and_how_to_get_it(monkeypatch: pytest.Mo
 def test_a_library_of_cameras_that_does_not_load_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "neuromorphic_drivers", None)
     assert any(one.state == "note" and "needs neuromorphic_drivers" in one.text for one in doctor.check_machine())
+
+
+def test_an_absent_camera_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor, "plugged_in", lambda: ([], [devices.NO_CAMERA, "a driver could not be asked"]))
+    (line,) = (one for one in doctor.check_machine() if one.topic == "cameras")
+    assert line.state == "note"
+    assert line.text == f"{devices.NO_CAMERA}; a driver could not be asked"
 
 
 def test_no_shipped_model_one_without_engine_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

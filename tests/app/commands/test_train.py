@@ -37,6 +37,9 @@ def test_print_config_and_dry_run(root: Path, capsys: Captured) -> None:
     config = ["--config", str(root / "small.yaml")]
     assert train_dvs([*config, "--print-config", "--lr", "0.5"]) == 0
     assert "lr: 0.5" in capsys.readouterr().out
+    assert train_dvs([*config, "--plan"]) == 0
+    assert "lr: 0.02\n" in capsys.readouterr().out, "what suits the data"
+    assert not (root / "runs").exists()
     assert train_dvs([*config, "--dry-run"]) == 0
     assert "one batch went through; loss" in capsys.readouterr().out
 

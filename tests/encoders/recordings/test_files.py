@@ -91,7 +91,7 @@ def test_a_file_that_is_cut_short_is_refused_or_says_so(name: str, tmp_path: Pat
 def test_what_was_put_right_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("t,x,y,p\n7,1,1,1\n5,1,1,1\n9,1,4000,1\n")
     outside, back = read_recording(tmp_path / "a.csv").warnings
-    assert outside == "1 events outside the 2x2 sensor were dropped"
+    assert outside == "1 event outside the 2x2 sensor dropped"
     assert back.startswith("time steps back 1 times (0 clock restarts)")
 
 

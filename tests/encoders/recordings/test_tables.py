@@ -316,3 +316,23 @@ def test_matlab_s_files_of_other_things(rows: dict[str, Any], says: str, tmp_pat
     (tmp_path / "a.mat").write_bytes((tmp_path / "a.mat").read_bytes()[:-9])
     with pytest.raises(RecordingError):
         read_recording(tmp_path / "a.mat")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("name", ["a.npz", "fields.npy", "rows.npy", "a.mat", "a.h5"])
+def test_numbers_that_are_not_finite_are_refused_in_every_table(name: str, bad: float, tmp_path: Path) -> None:
+    path, columns = tmp_path / name, {key: column.astype(np.float64) for key, column in COLUMNS.items()}
+    columns["x"][7] = bad
+    if name == "a.h5":
+        with h5py.File(path, "w") as file:
+            for key, column in columns.items():
+                file[f"events/{key}"] = column
+    elif name == "a.mat":
+        savemat(path, {"ts": columns["t"], "x": columns["x"], "y": columns["y"], "pol": columns["p"]})
+    elif name == "a.npz":
+        np.savez(path, **columns)  # type: ignore[arg-type]
+    elif name == "rows.npy":
+        np.save(path, np.stack(list(columns.values()), axis=1))
+    else:
+        np.save(path, np.rec.fromarrays(list(columns.values()), names="t,x,y,p"))  # type: ignore[arg-type]
+    refusal(lambda: read_recording(path), f"{name}: a number of it is not finite", RecordingError)

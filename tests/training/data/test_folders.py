@@ -107,6 +107,8 @@ def test_nothing_to_read_and_no_class_to_tell(tmp_path: Path) -> None:
         read_folder(lay(tmp_path, "session1.raw", "session2.raw"))
     lay(tmp_path / "films", "cup/1.mp4", "phone/1.jpg")
     refusal(lambda: read_folder(tmp_path / "films"), "make events of them with spikesight emulate", MissingDataError)
+    lay(tmp_path / "pics", "1.jpg", "2.jpg")
+    refusal(lambda: read_folder(tmp_path / "pics"), "make one folder a class, <class>/<picture>", MissingDataError)
 
 
 @pytest.mark.parametrize(
@@ -127,7 +129,7 @@ def test_known_classes_decide_between_outside_and_inside(tmp_path: Path) -> None
     lay(tmp_path, *names)
     assert read_folder(tmp_path, known=("cup",)).layout == "sessions"
     assert read_folder(tmp_path, known=("kitchen",)).layout == "classes"
-    with pytest.raises(DataError, match=r"can be read in two ways: classes attic, bath, hall, kitchen, \.\.\. "):
+    with pytest.raises(DataError, match=r"can be read in two ways: classes attic, bath, hall, kitchen and 1 more "):
         read_folder(tmp_path, known=("cup", "kitchen"))
 
 

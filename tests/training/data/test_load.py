@@ -15,8 +15,8 @@ from spikesight.encoders.events import SensorSize
 from spikesight.encoders.recordings.files import read_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load, load_data, read_item
-from spikesight.training.data.load import resolve
 from spikesight.training.data.sets import Frames, ImageSet, Listing, WindowShape
+from spikesight.training.resolve import Start, resolve
 from tests.support.inputs.data_sets import small_config, write_idx, write_nmnist
 from tests.support.models import tiny
 
@@ -55,7 +55,7 @@ def test_what_was_not_asked_for_is_the_sets_own_and_what_was_stays() -> None:
     images = ImageSet("pixels", ("a", "b"), Frames(np.zeros((2, 1, 3, 10, 12), np.uint8), np.zeros(2, int)), None)
 
     def found(of: Listing | ImageSet, **wishes: Any) -> tuple[Any, ...]:
-        made = resolve(TrainConfig(**wishes), of)
+        made = resolve(TrainConfig(**wishes), of.facts, Start())
         return made.steps, made.bin_us, made.height, made.width, made.encoding, made.carry
 
     *own, carry = found(listing)

@@ -13,10 +13,12 @@ from spikesight.encoders.recordings.files import read_recording, write_recording
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import load_data
 from spikesight.training.data.folders import FolderRecording
-from spikesight.training.data.own import CROP_SIDE, list_own, window_for
+from spikesight.training.data.load import settle
+from spikesight.training.data.own import suited_window
 from spikesight.training.data.recordings import read_item
-from spikesight.training.data.sets import DataError, Item
-from spikesight.training.data.windows import CLIPS, Scan, cut_windows, scan, suitable_window, window_starts
+from spikesight.training.data.sets import DataError, Item, Listing
+from spikesight.training.data.windows import CLIPS, STEPS, Scan, cut_windows, scan, suitable_window, window_starts
+from spikesight.training.resolve import CROP_SIDE, Facts, Start, resolve
 from spikesight.training.run.loop import Run
 from tests.support.inputs.data_sets import small_config, write_takes
 
@@ -27,9 +29,22 @@ SCANS = [Scan(SensorSize(34, 34), 0, np.full(60, 10, np.int64)) for _ in TAKES]
 PARTED = ["train/cup.npz", "train/phone.npz", "test/cup.npz", "test/phone.npz"]
 
 
+def settled(recordings: int = 1, **settings: Any) -> TrainConfig:
+    """The settings that suit recordings like TAKES, so many times."""
+    facts = Facts("set", "events", True, suited_window(TAKES * recordings, SCANS * recordings), lambda _: 100, cut=True)
+    return resolve(TrainConfig(**settings), facts, Start())
+
+
 def window(**settings: Any) -> tuple[int, int]:
-    found = window_for(TrainConfig(**settings), TAKES, SCANS)
+    found = settled(**settings)
     return found.steps, found.bin_us
+
+
+def list_own(folder: Path, **settings: Any) -> Listing:
+    """The windows of a folder, in their parts."""
+    listing, _ = settle(TrainConfig(data=str(folder), **settings))
+    assert isinstance(listing, Listing)
+    return listing
 
 
 def test_what_was_asked_for_and_the_rest_as_suits() -> None:
@@ -51,22 +66,22 @@ def test_what_was_asked_for_and_the_rest_as_suits() -> None:
     with pytest.raises(ValueError, match="--window-ms 300 is not --steps 6 times --bin-us 40000: leave one out"):
         window(window_ms=300, steps=6, bin_us=40_000)
     for crop, side in (("object", CROP_SIDE), ("none", 34)):
-        found = window_for(TrainConfig(crop=crop), TAKES, SCANS)  # type: ignore[arg-type]
+        found = settled(crop=crop)
         assert (found.height, found.width) == (side, side)
-    assert window_for(TrainConfig(), TAKES, SCANS).crop == "object", "cut from what goes on"
-    assert window_for(TrainConfig(encoding="count"), TAKES, SCANS).crop == "none"
-    assert window_for(TrainConfig(), TAKES * CLIPS, SCANS * CLIPS).crop == "none", "short and many: seen as they are"
+    assert settled().crop == "object", "cut from what goes on"
+    assert settled(encoding="count").crop == "none"
+    assert settled(CLIPS).crop == "none", "short and many: seen as they are"
 
 
 def test_windows_overlap_by_half_in_training_alone(tmp_path: Path) -> None:
     day = write_takes(tmp_path, ["cat.npz", "dog.npz"], 12.0)
-    listing = list_own(TrainConfig(window_ms=300, val_fraction=0.3), day)
+    listing = list_own(day, window_ms=300, val_fraction=0.3)
     assert listing.val is not None
     assert "every 150 ms in training" in listing.notes[1]
     for items, apart_us in ((listing.train, 150_000), (listing.val, 300_000)):
         begins = [item.begin_us for item in items if item.label == 0]
         assert float(min(np.diff(begins))) == pytest.approx(apart_us, rel=0.02)  # spread evenly over a recording
-        assert {item.length_us for item in items} == {300_000 // listing.window.steps * listing.window.steps}
+        assert {item.length_us for item in items} == {300_000 // STEPS * STEPS}
 
 
 def used(listing_items: list[Item], path: Path) -> float:
@@ -82,7 +97,7 @@ def used(listing_items: list[Item], path: Path) -> float:
 @pytest.mark.parametrize(("seconds", "warned"), [(0.2, True), (0.7, False)])
 def test_recordings_much_shorter_than_a_window_are_warned_of(seconds: float, warned: bool, tmp_path: Path) -> None:
     write_takes(tmp_path, [f"{name}-{n}.npz" for name in ("cup", "phone") for n in range(1, 5)], seconds)
-    notes = list_own(TrainConfig(window_ms=800), tmp_path).notes
+    notes = list_own(tmp_path, window_ms=800).notes
     assert any("much less than a window" in note and "--window-ms" in note for note in notes) == warned
 
 
@@ -91,7 +106,7 @@ def test_quiet_windows_are_left_out_and_the_share_that_is_used_is_said(tmp_path:
     cup = tmp_path / "train" / "cup.npz"
     events = read_recording(cup).events
     write_recording(cup, events[(events["t"] < 3_000_000) | (events["t"] > 6_000_000)], SensorSize(34, 34))
-    listing = list_own(TrainConfig(window_ms=300), tmp_path)
+    listing = list_own(tmp_path, window_ms=300)
     cups, phones = (sum(item.label == label for item in listing.train) for label in (0, 1))
     assert 45 <= phones <= 50
     assert 24 <= cups < phones - 12
@@ -117,7 +132,7 @@ def test_quiet_windows_are_left_out_and_the_share_that_is_used_is_said(tmp_path:
     ],
 )
 def test_no_moment_lies_on_two_sides(tmp_path: Path, names: list[str], word: str) -> None:
-    listing = list_own(TrainConfig(data=str(tmp_path)), write_takes(tmp_path, names, 10))
+    listing = list_own(write_takes(tmp_path, names, 10))
     assert listing.val
     assert all({item.label for item in part} == {0, 1} for part in (listing.train, listing.val, listing.test))
     assert any(word in line for line in listing.notes)
@@ -147,11 +162,11 @@ def test_frames_of_windows_are_the_encoders(tmp_path: Path) -> None:
 def test_folders_that_cannot_be_learnt_say_why(tmp_path: Path) -> None:
     write_takes(tmp_path / "one", ["cup-1.npz", "cup-2.npz"], 2)
     with pytest.raises(DataError, match=r"of one class, 'cup'.*--layout"):
-        list_own(TrainConfig(), tmp_path / "one")
+        list_own(tmp_path / "one")
     write_takes(tmp_path / "few", ["cup-1.npz", "cup-2.npz", "cup-3.npz"], 4)
     write_takes(tmp_path / "few", ["pen-1.npz", "pen-2.npz", "pen-3.npz"], 4, rate=20)
     with pytest.raises(DataError, match="class 'pen' has no window to train on: its recordings hold next to no events"):
-        list_own(TrainConfig(), tmp_path / "few")
+        list_own(tmp_path / "few")
 
 
 CUPS = [f"{label}/{n}.npz" for label in ("cup", "phone") for n in range(1, 5)]
@@ -162,13 +177,13 @@ def test_every_bad_file_is_told_at_once_and_left_out_where_asked(tmp_path: Path)
     (tmp_path / "cup" / "empty one.raw").write_bytes(b"")
     (tmp_path / "phone" / "broken.npz").write_bytes(b"PK\3\4")
     with pytest.raises(DataError, match=r"2 faults .* --skip-bad") as refused:
-        list_own(TrainConfig(), tmp_path)
+        list_own(tmp_path)
     lines = str(refused.value).splitlines()[1:]
     assert ["empty one.raw" in lines[0], "broken.npz" in lines[1]] == [True, True]
     assert all("cannot be read: " in line for line in lines), "each with its reason"
-    listing = list_own(TrainConfig(skip_bad=True), tmp_path)
+    listing = list_own(tmp_path, skip_bad=True)
     assert len(listing.left_out) == 2
-    assert any("2 files are left out" in note and "broken.npz" in note for note in listing.notes)
+    assert any("2 files left out" in note and "broken.npz" in note for note in listing.notes)
     run = Run(load_data(small_config(tmp_path, data=str(tmp_path), skip_bad=True)), tmp_path / "runs" / "x")
     assert run.card({}).training["left_out"] == list(listing.left_out)
 
@@ -177,20 +192,20 @@ def test_every_bad_file_is_told_at_once_and_left_out_where_asked(tmp_path: Path)
 def test_one_file_in_two_classes_is_an_error_and_copies_in_one_are_used_once(skip_bad: bool, tmp_path: Path) -> None:
     write_takes(tmp_path, CUPS, 0.5)
     shutil.copy(tmp_path / "cup" / "1.npz", tmp_path / "cup" / "copy.npz")
-    listing = list_own(TrainConfig(skip_bad=skip_bad), tmp_path)
+    listing = list_own(tmp_path, skip_bad=skip_bad)
     paths = {item.path.name for item in (*listing.train, *(listing.val or ()), *listing.test) if item.label == 0}
     assert len(paths & {"1.npz", "copy.npz"}) == 1
     assert any("copies of other files are used once" in note for note in listing.notes)
     shutil.copy(tmp_path / "cup" / "2.npz", tmp_path / "phone" / "other.npz")
     with pytest.raises(DataError, match=r"cup/2\.npz and phone/other\.npz are one file in two classes"):
-        list_own(TrainConfig(skip_bad=skip_bad), tmp_path)
+        list_own(tmp_path, skip_bad=skip_bad)
 
 
 def test_a_remark_on_damage_is_made_once_for_all_files(tmp_path: Path) -> None:
     write_takes(tmp_path, [name.replace("npz", "raw") for name in CUPS], 0.5)
     for path in tmp_path.rglob("*.raw"):
         path.write_bytes(path.read_bytes()[:-3])
-    remarks = [note for note in list_own(TrainConfig(), tmp_path).notes if note.startswith("WARNING: the")]
+    remarks = [note for note in list_own(tmp_path).notes if note.startswith("WARNING: the")]
     assert len(remarks) == 1
     assert "cup/1.raw, cup/2.raw, cup/3.raw and 5 more" in remarks[0]
 

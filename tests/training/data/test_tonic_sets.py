@@ -113,7 +113,7 @@ def test_a_set_is_found_in_its_root_or_below_and_a_part_of_one_is_said(tmp_path:
     found = named("nmnist", tmp_path)
     assert (found.labels, len(found.train), len(found.test)) == (("0", "1", "2"), 24, 9)
     assert named("nmnist", tmp_path / "nmnist") == found
-    assert found.notes[-1] == "WARNING: 24 and 9 recordings are only a part of NMNIST"
+    assert found.notes[-1] == "WARNING: there is only a part of NMNIST: 24 recordings and 9 recordings"
     data_sets.write_nmnist_file(tmp_path / "nmnist" / "Test" / "9" / "0.bin", digit_events(0, 0))
     with pytest.raises(DataError, match="class '9' of the test split of nmnist is not among the training classes"):
         named("nmnist", tmp_path)

@@ -18,6 +18,7 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.model import Model
 from spikesight.models.checkpoint import load, save
 from spikesight.models.classifier import Classifier
+from spikesight.models.contract import Card
 from spikesight.models.novelty import KEPT, NOTHING
 from spikesight.models.novelty.alarm import highest
 from spikesight.models.novelty.conformal import Commitment, wrong_margin
@@ -27,7 +28,7 @@ from spikesight.training.data import Data, bin_items, load_data, read_item
 from spikesight.training.data.sets import Item
 from spikesight.training.flags import from_mapping
 from spikesight.training.network import build_network
-from spikesight.training.run import conformal
+from spikesight.training.run import conformal, read_out
 from spikesight.training.run.conformal import CalibrationSample, LabelledStream, Seen, cut, seen_in, streams
 from spikesight.training.run.evaluate import evaluate, sliding_mean
 from spikesight.training.run.fit import begin, fit
@@ -330,6 +331,18 @@ def test_the_head_is_judged_by_what_it_has_not_learnt_from(data: Data) -> None:
     assert evaluate(head.network, wrong.val, 2, CPU, contract).accuracy > 0
 
 
+def test_a_saved_head_answers_as_it_was_fitted_on_balanced_features(
+    data: Data, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(read_out, "balance", lambda _, of_input: np.where(of_input, 3.0, 1.0).astype(np.float32))
+    mixed = np.arange(len(data.val)) % 2
+    (head,) = heads_of(build_network(data.config, 2), replace(data, val=replace(data.val, labels=mixed)))
+    save(tmp_path / "m", head.judged, Card(replace(data.contract, readout=1), data.labels))
+    found = evaluate(load(tmp_path / "m")[0], data.val, 2, CPU, replace(data.contract, readout=1))
+    assert ((found.chosen == mixed) == head.right).all()
+    assert 0 < head.right.sum() < len(mixed)
+
+
 def test_no_head_for_inputs_that_are_no_plain_events(data: Data) -> None:
     network = build_network(data.config, len(data.labels))
     assert heads_of(network, replace(data, contract=replace(data.contract, encoding="count"))) == []
@@ -355,7 +368,7 @@ def begun(data: Data, tmp_path_factory: pytest.TempPathFactory) -> Data:
 
 def from_head(data: Data, folder: Path, **settings: object) -> tuple[Run, FittedHead]:
     config = from_mapping(data.config, settings, "test")
-    run, first, _ = begin(config, replace(data, config=config), folder)
+    run, first, _ = begin(config, load_data(config), folder)
     assert first is not None
     return run, first
 

@@ -87,7 +87,7 @@ def test_the_test_folder_alone_is_read_by_the_models_classes(tmp_path: Path, cla
     write_takes(tmp_path / "a", ["train/one.npz", "train/two.npz", "test/two.npz"], 0.3)
     found = read_set(classifier, str(tmp_path / "a"))
     assert found.classes == ("two",)
-    assert "1 recordings of test/, 2 others left alone" in found.notes[0]
+    assert "1 recording of test/, 2 others left alone" in found.notes[0]
     write_takes(tmp_path / "b", ["kitchen/one.npz", "kitchen/two.npz", "office/one.npz", "office/two.npz"], 0.3)
     assert read_set(classifier, str(tmp_path / "b")).classes == ("one", "two"), "which settle what names leave open"
 

@@ -254,13 +254,13 @@ def lossy_network() -> nn.Module:
 
 def test_weights_decay_and_nothing_else() -> None:
     config = TrainConfig(weight_decay=0.3, lr=0.01)
-    made = make_optimiser(lossy_network(), config)
+    made = make_optimiser(lossy_network(), config, config.weight_decay)
     assert isinstance(made, torch.optim.AdamW)
     decayed, other = made.param_groups
     assert (decayed["weight_decay"], other["weight_decay"], decayed["lr"], other["lr"]) == (0.3, 0.0, 0.01, 0.01)
     assert [p.ndim for p in decayed["params"]] == [4, 2]
     assert [p.ndim for p in other["params"]] == [1, 1, 1, 1]
-    sgd = make_optimiser(lossy_network(), TrainConfig(optimiser="sgd", lr=0.01))
+    sgd = make_optimiser(lossy_network(), TrainConfig(optimiser="sgd", lr=0.01), 0.01)
     assert isinstance(sgd, torch.optim.SGD)
     assert [group["momentum"] for group in sgd.param_groups] == [0.9, 0.9]
 

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 from zlib import crc32
 
 import numpy as np
@@ -93,7 +94,7 @@ def test_so_many_shots_of_each_class_by_chance(tmp_path: Path) -> None:
     assert begins(found, 0) == sorted(set(begins(found, 0)))
     assert found == plan(tmp_path, shots=3, window_ms=100)
     assert len({tuple(begins(plan(tmp_path, shots=3, seed=seed, window_ms=100), 0)) for seed in range(8)}) > 4
-    refusal(lambda: plan(tmp_path, shots=4, window_ms=100), "class 'phone' has 3 examples; 4 are needed", DataError)
+    refusal(lambda: plan(tmp_path, shots=4, window_ms=100), "class 'phone' has 3 examples, of 4 needed", DataError)
 
 
 def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
@@ -148,6 +149,17 @@ def test_a_folder_is_learnt_whole_and_its_recordings_are_remembered(features: st
     assert (card.training["data"], card.training["shots"], card.training["seed"]) == ("things", 0, 0)
     assert card.training["recordings"] == sorted(digest(path) for path in data.rglob("*.npz"))
     assert card.metrics["count"] == told["count"] > 0
+
+
+def test_a_model_that_is_not_written_leaves_no_folders(
+    features: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for number, label in enumerate(("cup", "phone")):
+        record(tmp_path / "things" / label / "1.npz", 1.28, rate=500 + 300 * number)
+    monkeypatch.setattr("spikesight.models.checkpoint.save_file", Mock(side_effect=OSError("the disk is full")))
+    with pytest.raises(OSError, match="the disk is full"):
+        teach(tmp_path / "things", tmp_path / "new" / "deep" / "model", features=features)
+    assert not (tmp_path / "new").exists()
 
 
 def test_shots_are_drawn_by_their_seed(features: str, tmp_path: Path) -> None:
