@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.native.build import build
+from spikesight.encoders.preprocess.crop import TrackingBinner
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE
-from spikesight.encoders.roi.alignment import TrackingBinner
 from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.engine.engine import Engine, can_run

@@ -32,9 +32,9 @@ from benchmarks.corpora.digits import Corpus, Pictures
 from benchmarks.corpora.printed import glyph
 from benchmarks.real_input.near import GREEK_CYRILLIC, PICTOGRAMS
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.preprocess.crop import aligned, steps_of
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.roi.alignment import aligned, steps_of
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.novelty import UNKNOWN
 from spikesight.models.novelty.score import KEPT

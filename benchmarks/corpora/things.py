@@ -30,8 +30,8 @@ from benchmarks.corpora.others import KINDS, LETTERS, SYMBOLS, Digits
 from benchmarks.corpora.printed import glyph
 from benchmarks.real_input.near import GREEK_CYRILLIC, PICTOGRAMS
 from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.preprocess.crop import aligned, steps_of
 from spikesight.encoders.preprocess.fit import centred
-from spikesight.encoders.roi.alignment import aligned, steps_of
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import SpikingResNet

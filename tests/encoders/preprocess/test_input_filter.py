@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from benchmarks.common.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
+from spikesight.encoders.preprocess.crop import PACE, TrackingBinner, aligned, frame_of
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
+from spikesight.encoders.preprocess.input_filter import InputFilter
 from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more
-from spikesight.encoders.roi.alignment import PACE, TrackingBinner, aligned, frame_of
-from spikesight.encoders.roi.input_filter import InputFilter
 from tests.support.inputs.data_sets import digit_events
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
