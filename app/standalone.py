@@ -21,12 +21,11 @@ from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.encoders.emulator.frames import PIXELS, MovedFrames
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.native.targets import ENGINE
 from spikesight.encoders.pyramid import pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.classifier.finder import places_of, sizes_of
 from spikesight.models.contract import Card
-from spikesight.models.export.block import Memory, judging, write_block
+from spikesight.models.export.block import WEB, Memory, judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.service.page.routes import PAGE
 
@@ -43,10 +42,10 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         content, engine = write_block(network, height, width, memory, layers=layers, **judging(card))
         (partial / "model.bin").write_bytes(gzip.compress(content, mtime=0))
         view = write_view(partial, network, card, memory) if card.contract.finds else None
-        for part in ("shared", "offline"):
-            shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
-        (partial / "offline" / "index.html").rename(partial / "index.html")
-        shutil.copyfile(ENGINE, partial / "engine.wasm")
+        for part in (PAGE / "shared", WEB):
+            shutil.copytree(part, partial / part.name, ignore=shutil.ignore_patterns(".*"))
+        for name in ("index.html", "engine.wasm"):
+            (partial / WEB.name / name).rename(partial / name)
         write_facts(partial, card, name, engine, view)
 
 

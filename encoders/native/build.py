@@ -51,7 +51,7 @@ CALLED = {
     "view_atlas": "aiiiaa",
     "words_decoded": "iaaiaia",
 }
-"""The functions of kernels/encoders.cpp, and what they take: integers, arrays, reals."""
+"""The functions that take arrays of events and of logits, and what they take: integers, arrays, reals."""
 log = logging.getLogger("spikesight")
 _turn = Lock()  # models load in several threads; only the first compiles
 
@@ -163,7 +163,7 @@ def library() -> ctypes.CDLL | None:
 
 @cache
 def function(name: str) -> Any:
-    """Return a function of kernels/encoders.cpp. Arrays go by `address`: they are contiguous, and of the size and type
+    """Return one of the functions CALLED. Arrays go by `address`: they are contiguous, and of the size and type
     that the function takes, which the caller sees to. Raises NoKernelsError if there are no kernels.
     """
     made = load()

@@ -8,13 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.wasm import compile_wasm, compiler, made_of, said_of
+from benchmarks.wasm import ENGINE, compile_wasm, compiler, made_of, said_of
 from spikesight.app import standalone
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.frames import PIXELS
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.native.targets import ENGINE
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.export.parity import ExportError

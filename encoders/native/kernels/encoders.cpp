@@ -1,8 +1,8 @@
-// What Python calls: the rules of front.h, follow.h, pixels.h, words.h and finder.h, and bins, on arrays that it made and measured.
-#include "finder.h"
+// What Python calls: the rules of front.h, follow.h, pixels.h, pyramid.h and words.h, and bins, on arrays that it made and measured.
 #include "follow.h"
 #include "front.h"
 #include "pixels.h"
+#include "pyramid.h"
 #include "words.h"
 
 #define CALLED extern "C" int64_t
@@ -139,21 +139,5 @@ CALLED follow_crop(double* crowd, const uint8_t* seen, int64_t seen_height, int6
     memcpy(f.crowd, crowd, sizeof f.crowd);
     spikesight_follow_crop(&f, seen, reset, x);
     memcpy(crowd, f.crowd, sizeof f.crowd);
-    return 0;
-}
-
-CALLED finder_bytes(const int32_t* sizes) { return int64_t(spikesight_finder_bytes(sizes)); }
-CALLED finder_told(int64_t classes) { return int64_t(spikesight_finder_told(int32_t(classes))); }
-
-// `issued`: numbers of things that were given before.
-CALLED finder_begin(SpikesightFinder* f, const int32_t* sizes, SpikesightPlace* places, int64_t issued) {
-    spikesight_finder_begin(f, sizes, places);
-    f->issued = int32_t(issued);
-    return 0;
-}
-
-CALLED finder_step(SpikesightFinder* f, const uint8_t* atlas, const float* logits, int64_t moved, int64_t reset, double* told) {
-    if (reset) spikesight_finder_reset(f);
-    spikesight_finder_step(f, atlas, logits, moved, told);
     return 0;
 }

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.native.targets import SOURCES
+from spikesight.encoders.native.targets import NETWORK_KERNELS
 from spikesight.encoders.pyramid import READ, SEEN, Pyramid, pyramid_of
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.finder import MOST, WINDOW, places_of
@@ -27,7 +27,7 @@ PLACES = places_of(PYRAMID)
 LABELS = ("a", "b", "c")
 ALL, NONE = (np.full((2, PYRAMID.height, PYRAMID.width), lit, np.uint8) for lit in (1, 0))
 NUMBERS = PLACES["at"][:, 0]
-RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (SOURCES / "finder.h").read_text()))
+RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (NETWORK_KERNELS / "finder.h").read_text()))
 LASTS, RETURNS, SETTLES = (int(RULES[name]) for name in ("LASTS", "RETURNS", "SETTLES"))
 
 
