@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.binning import CEILINGS, bin_events, check_bins, grid_for
 from spikesight.encoders.events import BACK_US, EVENTS, Events, SensorSize, as_events, count_backward, on_sensor
-from spikesight.encoders.native.build import call
+from spikesight.encoders.native.build import address, call, function
 
 GAP_US = 1_000_000
 """After so long without events no more empty bins are made."""
@@ -52,7 +53,8 @@ class Bin:
     reset: bool
 
 
-REACH, TICK, STOP = range(3)  # as in encoders.cpp
+PUSH, REACH, TICK, STOP = range(4)  # as in encoders.cpp
+NONE = (None, 0, None, 0)
 
 
 class StreamBinner:
@@ -97,36 +99,31 @@ class StreamBinner:
         else:
             packet, n_backward = np.ascontiguousarray(packet, EVENTS), count_backward(packet)
             counted = np.ascontiguousarray(on_sensor(kept, sensor)[0], EVENTS)
-        most = call("stream_closes", self._place, packet, len(packet), not n_backward)
-        return self._made(most, "stream_push", packet, len(packet), counted, len(counted))
+        return self._run(PUSH, n_backward == 0, address(packet), len(packet), address(counted), len(counted))
 
     def advance(self, t_us: int) -> list[Bin]:
         """Advance time to `t_us` without an event, as an event would; return the bins that this closes."""
-        return self._move(REACH, t_us)
+        return self._run(REACH, t_us)
 
     def tick(self, now_us: int) -> list[Bin]:
         """Close and return bins that end by `now_us` (events' clock), at most GAP_US after the newest event."""
-        return self._move(TICK, now_us)
+        return self._run(TICK, now_us)
 
     def flush(self) -> list[Bin]:
         """End the stream; return the open bin if it holds events. A later event starts anew with `reset` set."""
-        return self._move(STOP, 0)
+        return self._run(STOP)
 
     def closes(self, t_us: int) -> int:
         """Return how many bins an event at `t_us` would close."""
-        return call("stream_moved", self._place, REACH, t_us)
+        return call("stream_run", self._place, REACH, t_us, *NONE, None, None)
 
-    def _move(self, how: int, t_us: int) -> list[Bin]:
-        most = call("stream_moved", self._place, how, t_us)
-        return self._made(most, "stream_move", how, t_us)
-
-    def _made(self, most: int, name: str, *given: Events | int) -> list[Bin]:
-        """Call a function that closes `most` bins at most; return them."""
+    def _run(self, how: int, t_us: int = 0, *events: Any) -> list[Bin]:
+        """Return the bins that close; `events`: the packet and what counts of it, with their lengths."""
+        run, given = function("stream_run"), (self._place, how, t_us, *(events or NONE))
+        most = run(*given, None, None)
         x, told = np.empty((most, 2, *self.encoder.size), np.uint8), np.empty((most, 4), np.int64)
-        n = call(name, self._place, *given, x, told)
-        return [
-            Bin(one, begin, end, count, bool(reset)) for one, (begin, end, count, reset) in zip(x, told[:n].tolist())
-        ]
+        rows = told[: run(*given, address(x), address(told))].tolist()
+        return [Bin(one, begin, end, n_events, reset == 1) for one, (begin, end, n_events, reset) in zip(x, rows)]
 
 
 def shown_in(x: NDArray[np.uint8], shown: int) -> NDArray[np.uint8]:

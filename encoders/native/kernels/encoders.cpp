@@ -166,21 +166,6 @@ void closed(void* yours, const SpikesightBin* bin) {
     s->x += cells;
 }
 
-void move(SpikesightFront* front, int64_t how, int64_t t_us) {
-    if (how == 0) spikesight_front_reach(front, t_us);
-    else if (how == 1) spikesight_front_tick(front, t_us);
-    else spikesight_front_stop(front);
-}
-
-// A copy of a stream without cells, which counts the bins that close.
-SpikesightFront counting(const Stream* s, int64_t* count) {
-    SpikesightFront own = s->front;
-    own.grid_width = 0;
-    own.yours = count;
-    own.close = [](void* yours, const SpikesightBin*) { ++*static_cast<int64_t*>(yours); };
-    return own;
-}
-
 // Add the first event, of a time that was reached, and those after it that lie in the open bin, in order; return what follows.
 const Event* add_all(SpikesightFront* front, const Grid grid, const Event* one, const Event* end) {
     const int64_t until = front->origin + front->bin_us;
@@ -223,48 +208,34 @@ CALLED stream_begin(Stream* s, const Grid* grid, int64_t wide, int64_t across, i
     return int64_t(sizeof *s + grid->cells * (1 + sizeof(uint16_t)));
 }
 
-// At most how many bins n events close; `sorted`: by time.
-CALLED stream_closes(const Stream* s, const Event* events, int64_t n, int64_t sorted) {
-    int64_t count = 0;
-    SpikesightFront own = counting(s, &count);
-    const bool all_near = sorted && n > 1 && events[n - 1].t - events[0].t <= SPIKESIGHT_GAP_US;
-    for (int64_t i = 0; i < n; i += all_near ? n - 1 : 1) {
-        spikesight_front_reach(&own, events[i].t);
-        own.n_open = 1;
-    }
-    return count;
-}
-
-// Add events. Those that are kept count; if they are others, all are sorted by time. The number of bins that close.
-CALLED stream_push(Stream* s, const Event* events, int64_t n, const Event* kept, int64_t n_kept, uint8_t* x, int64_t (*told)[4]) {
-    SpikesightFront own = s->front;
+// Add events (how: 0), of which the kept ones count; if these are others, all are sorted by time. Or time goes on without any: to
+// t_us as at an event (1), to t_us (2), or to the stream's end (3). The number of bins that close; without x at most how many would,
+// where of events that are sorted t_us is 1.
+CALLED stream_run(Stream* s, int64_t how, int64_t t_us, const Event* events, int64_t n, const Event* kept, int64_t n_kept, uint8_t* x,
+                  int64_t (*told)[4]) {
     const Event *const end = events + n, *const last = kept + n_kept;
-    s->x = x, s->told = told;
-    if (kept == events)
-        while (kept < last) {
-            spikesight_front_reach(&own, kept->t);
-            kept = add_all(&own, s->grid, kept, last);
-        }
-    else
-        for (; events < end; ++events) {
-            spikesight_front_reach(&own, events->t);
-            while (kept < last && kept->t <= events->t) kept = add_all(&own, s->grid, kept, last);
-        }
-    s->front = own;
-    return s->told - told;
-}
-
-CALLED stream_moved(const Stream* s, int64_t how, int64_t t_us) {
+    SpikesightFront own = s->front;
     int64_t count = 0;
-    SpikesightFront own = counting(s, &count);
-    move(&own, how, t_us);
-    return count;
-}
-
-// how: of encoders/dvs.py. The number of bins that close.
-CALLED stream_move(Stream* s, int64_t how, int64_t t_us, uint8_t* x, int64_t (*told)[4]) {
     s->x = x, s->told = told;
-    move(&s->front, how, t_us);
+    if (!x) {
+        own.grid_width = 0;  // there are no cells
+        own.yours = &count;
+        own.close = [](void* yours, const SpikesightBin*) { ++*static_cast<int64_t*>(yours); };
+        const bool near = t_us && n > 1 && end[-1].t - events->t <= SPIKESIGHT_GAP_US;
+        for (; !how && events < end; events += near ? n - 1 : 1) spikesight_front_reach(&own, events->t), own.n_open = 1;
+    }
+    if (how == 1) spikesight_front_reach(&own, t_us);
+    else if (how == 2) spikesight_front_tick(&own, t_us);
+    else if (how == 3) spikesight_front_stop(&own);
+    if (!x) return count;
+    for (const bool all = kept == events; events < end; events = all ? kept : events + 1) {
+        spikesight_front_reach(&own, events->t);
+        while (kept < last && kept->t <= events->t) {
+            kept = add_all(&own, s->grid, kept, last);
+            if (all) break;
+        }
+    }
+    s->front = own;
     return s->told - told;
 }
 
