@@ -8,11 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikesight.encoders.binning import grid_for
 from spikesight.encoders.dvs import GAP_US, Bin, DvsEncoder, StreamBinner
 from spikesight.encoders.events import Events, SensorSize, make_events
 from spikesight.encoders.preprocess.crop import TrackingBinner, frame_of
-from tests.support.oracles.binning import PlainBinner, PlainTracker, around, line
+from tests.support.oracles.binning import PlainBinner, PlainTracker, around
 
 
 def hostile(random: np.random.Generator, sensor: SensorSize, n: int = 300) -> Events:
@@ -49,24 +48,6 @@ def what_moves(binner: Callable[..., StreamBinner | PlainBinner], random: np.ran
     return cut(binner(sensor, (9, 12), bin_us, 1, int(shown)), hostile(random, sensor), random)
 
 
-def a_grid(tables: Callable[[SensorSize, tuple[int, int]], Any], random: np.random.Generator) -> Any:
-    return tables(SensorSize(*random.integers(1, 2049, 2)), tuple(random.integers(1, 300, 2).tolist()))
-
-
-def made_tables(sensor: SensorSize, size: tuple[int, int]) -> list[list[int]]:
-    grid = grid_for(sensor, size)
-    return [grid.columns.tolist(), grid.rows.tolist()]
-
-
-def plain_tables(sensor: SensorSize, size: tuple[int, int]) -> list[list[int]]:
-    (height, width), found = size, list[list[int]]()
-    sides = (sensor.width, sensor.height, width, height), (sensor.height, sensor.width, height, width)
-    for side, step in zip(sides, (1, width)):
-        lines = [line(at, *side) for at in range(side[0])]
-        found.append([1 << 30 if at < 0 else at * step for at in lines])
-    return found
-
-
 def a_frame(frame: Callable[[Events], Any], random: np.random.Generator) -> Any:
     x, y = (random.integers(0, random.integers(1, 2049), 50) for _ in range(2))
     return frame(make_events(x, x, y, x))
@@ -93,7 +74,6 @@ class Rule(NamedTuple):
 RULES = {
     "bins of a stream": Rule(a_stream, PlainBinner, StreamBinner),
     "crop around what moves": Rule(what_moves, PlainTracker, TrackingBinner),
-    "cells of a sensor's lines": Rule(a_grid, plain_tables, made_tables),
     "frame of a recording": Rule(a_frame, plain_frame, frame_of),
 }
 

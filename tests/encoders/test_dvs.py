@@ -1,7 +1,5 @@
 """dvs: bins of a window, and bins of a stream that do not depend on how it was cut."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -53,30 +51,6 @@ def test_the_stream_gives_the_bins_of_the_window() -> None:
 
 SHOWING = DvsEncoder(SENSOR, (7, 13), bin_us=50_000, steps=5)
 SLOW = DvsEncoder(SENSOR, (7, 13), bin_us=200_000, steps=5, mode="count")
-
-
-@given(
-    seed=st.integers(0, 2**32 - 1),
-    cuts=st.lists(st.integers(0, 400), max_size=12),
-    back_us=st.sampled_from([0, 60_000, 450_000]),
-)
-def test_a_bin_may_show_what_came_in_the_bins_before_it_however_events_are_cut(
-    seed: int, cuts: list[int], back_us: int
-) -> None:
-    events = random_events(400, 1_500_000, seed)
-    events["t"][300:] += 2_500_000  # a gap, after which nothing older is shown
-    events["t"][100:200] -= back_us  # late, or a clock that begins anew
-    alone = run_stream(SHOWING, [events])
-    binner = StreamBinner(SHOWING, shown=4)
-    bins: list[Bin] = []
-    for a, b in pairwise(sorted({0, 400, *cuts})):
-        bins += binner.push(events[a:b])
-    bins += binner.flush()
-    for n, b in enumerate(bins):
-        begin = max((m for m, one in enumerate(alone[: n + 1]) if one.reset), default=0)
-        assert np.array_equal(b.x, np.max([one.x for one in alone[max(begin, n - 3) : n + 1]], 0))
-        assert (b.start_us, b.n_events, b.reset) == (alone[n].start_us, alone[n].n_events, alone[n].reset)
-    assert len(bins) == len(alone)
 
 
 def test_a_source_that_is_looked_at_goes_on_without_events() -> None:
