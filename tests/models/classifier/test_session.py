@@ -130,7 +130,7 @@ def test_frames_of_any_size_are_a_view_and_boxes_are_in_their_pixels(
 
 def test_after_a_reset_a_view_forgets_what_held_still() -> None:
     first, second = (some_events(2_000, seed=seed, size=(320, 240)) for seed in (0, 1))
-    second["t"] += 60_000_000
+    first["t"] += 60_000_000  # the clock begins anew, and no empty bins lie between
     session, fresh = (Session(finding(), SensorSize(320, 240)) for _ in range(2))
     session.push(first)
     after, expected = (one.push(second) for one in (session, fresh))
