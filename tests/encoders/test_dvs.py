@@ -100,31 +100,6 @@ def told(bins: list[Bin]) -> list[tuple[int, int, bool]]:
 EMPTY = [(100 + 200_000 * n, 0, False) for n in range(1, 5)]
 
 
-@pytest.mark.parametrize("whole", [True, False])
-@pytest.mark.parametrize(
-    ("times", "bins"),
-    [
-        ((5_000_000, 4_900_000), [(5_000_000, 2, False)]),  # late by the limit
-        ((5_000_000, 4_899_999), [(5_000_000, 1, False), (4_899_999, 1, True)]),  # a clock restart
-        ((100, 1_000_100), [(100, 1, False), *EMPTY, (1_000_100, 1, False)]),  # a silence of the gap
-        ((100, 1_000_101), [(100, 1, False), *EMPTY, (1_000_101, 1, True)]),  # a longer one
-    ],
-)
-def test_jumps_of_time_at_their_limits(whole: bool, times: tuple[int, int], bins: list[tuple[int, int, bool]]) -> None:
-    binner = StreamBinner(SLOW)
-    events = at(*times)
-    found = binner.push(events) if whole else binner.push(events[:1]) + binner.push(events[1:])
-    assert told(found + binner.flush()) == bins
-
-
-def test_what_is_late_counts_at_the_newest_time_also_where_a_tick_has_closed_its_bin() -> None:
-    binner = StreamBinner(ENCODER)
-    assert told(binner.push(at(0))) == []
-    assert told(binner.tick(2_500)) == [(0, 1, False), (1_000, 0, False)]
-    assert told(binner.push(at(700))) == [], "it belongs to the open bin, which begins at 2000"
-    assert told(binner.flush()) == [(2_000, 1, False)]
-
-
 def test_ticks_close_what_has_ended_and_no_more() -> None:
     binner = StreamBinner(SLOW)
     binner.push(at(100))
