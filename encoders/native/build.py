@@ -47,6 +47,7 @@ CALLED = {
     "front_begin": "aiiiiifaa",
     "front_bytes": "",
     "front_pass": "aaia",
+    "front_sums": "iiii",
     "stream_begin": "aaiiiiiiff",
     "stream_run": "aiiaiaiaa",
     "grid_lines": "iiiiia",

@@ -2,8 +2,15 @@
 
 from spikesight.encoders.dvs import Bin, StreamBinner
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
-from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
-from spikesight.encoders.preprocess.pool import Pool, pools
+from spikesight.encoders.preprocess.filters import (
+    DRAWING_HZ,
+    FROM_HZ,
+    BackgroundActivity,
+    HotPixels,
+    NoiseGate,
+    Pool,
+    pools,
+)
 from spikesight.encoders.pyramid import shows_more
 
 

@@ -19,6 +19,10 @@ CALLED events_faults(const Event* events, int64_t n, int64_t width, int64_t heig
     return outside * (n + 1) + backward;
 }
 
+CALLED front_sums(int64_t width, int64_t height, int64_t to_width, int64_t to_height) {
+    return spikesight_sums(int32_t(width), int32_t(height), int32_t(to_width), int32_t(to_height));
+}
+
 CALLED front_bytes() { return sizeof(SpikesightFront); }
 
 // Filter or sum the events of a camera, to those of seen_width x seen_height; from_hz below 0: no lone event passes.
