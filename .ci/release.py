@@ -85,7 +85,8 @@ def check_source(path: Path, number: str) -> None:
         "LICENSE",
         "README.md",
         ".ci/hatch_build.py",
-        "encoders/native/kernels/engine/engine.cpp",
+        "encoders/native/kernels/encoders.cpp",
+        "models/native/kernels/engine/engine.cpp",
     }
     assert path.name == f"spikesight-{number}.tar.gz"
     assert needed <= names, needed - names

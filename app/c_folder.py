@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from spikesight.encoders.binning import CEILINGS
 from spikesight.encoders.native.build import build
+from spikesight.encoders.preprocess.crop import TrackingBinner, fine_size
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
 from spikesight.encoders.pyramid import LEAST_SIDE
-from spikesight.encoders.roi.alignment import TrackingBinner
 from spikesight.encoders.words import counted
 from spikesight.models.classifier.inputs import sensor_of
 from spikesight.models.contract import Card, Contract
@@ -92,7 +92,7 @@ def preprocessing(contract: Contract) -> dict[str, float]:
         raise ExportError("not exported: a finer sensor's events are not summed in C")
     grid, crop = (contract.height, contract.width), alignment(contract)
     if crop:
-        grid = alignment_binner(contract).fine
+        grid = fine_size(sensor_of(contract))
     more = {"ceiling": CEILINGS[contract.encoding], "filter_from_hz": gate_from_hz(contract)}
     return {**more, "follows": int(bool(crop)), "grid_height": grid[0], "grid_width": grid[1], **crop}
 

@@ -20,13 +20,14 @@ from torch import nn
 from spikesight.app.c_folder import alignment, gate_from_hz
 from spikesight.encoders.emulator.frames import PIXELS, MovedFrames
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
-from spikesight.encoders.events import SensorSize
-from spikesight.encoders.native.targets import ENGINE
+from spikesight.encoders.emulator.saccades import NMNIST
+from spikesight.encoders.events import NMNIST_SENSOR, SensorSize
+from spikesight.encoders.preprocess.fit import DIGIT_SIZE
 from spikesight.encoders.pyramid import pyramid_of_frames
 from spikesight.encoders.sources import samples as shipped_samples
 from spikesight.models.classifier.tracker import output_cells_of, sizes_of
 from spikesight.models.contract import Card
-from spikesight.models.export.block import BlockMemory, judging, write_block
+from spikesight.models.export.block import WEB, BlockMemory, judging, write_block
 from spikesight.models.export.parity import ExportError, new_folder
 from spikesight.service.page.routes import PAGE
 
@@ -43,10 +44,10 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         content, engine = write_block(network, height, width, memory, layers=layers, **judging(card))
         (partial / "model.bin").write_bytes(gzip.compress(content, mtime=0))
         view = write_view(partial, network, card, memory) if card.contract.task == "detection" else None
-        for part in ("shared", "offline"):
-            shutil.copytree(PAGE / part, partial / part, ignore=shutil.ignore_patterns(".*"))
-        (partial / "offline" / "index.html").rename(partial / "index.html")
-        shutil.copyfile(ENGINE, partial / "engine.wasm")
+        for part in (PAGE / "shared", WEB):
+            shutil.copytree(part, partial / part.name, ignore=shutil.ignore_patterns(".*"))
+        for name in ("index.html", "engine.wasm"):
+            (partial / WEB.name / name).rename(partial / name)
         write_facts(partial, card, name, engine, view)
 
 
@@ -87,10 +88,20 @@ def write_facts(folder: Path, card: Card, name: str, engine: dict[str, Any], vie
         "front": {"from_hz": gate_from_hz(contract), "shown": contract.shown_bins, **alignment(contract)},
         **engine,
         "view": view,
+        "path": still_path() if view is None else [[0], [0]],  # frames are moved before a view's pixels
         "pixels": write_pixels(folder) if view is None else view.pop("pixels"),
         "samples": [asdict(sample) for sample in samples],
     }
     (folder / "model.json").write_text(json.dumps(facts, indent=1) + "\n")
+
+
+def still_path() -> list[list[float]]:
+    """Return where a picture lies that is moved by saccades, [2, ms]: x and y from the middle, in heights of a frame.
+
+    It is the path of an MNIST image before N-MNIST's sensor, turned round: the page shows light ink on dark paper, and
+    what moves light ink one way moves dark ink the other.
+    """
+    return np.round(((NMNIST_SENSOR.height - DIGIT_SIZE) / 2 - NMNIST.corner(1.0)) / NMNIST_SENSOR.height, 5).tolist()
 
 
 def write_pixels(folder: Path, pixels: PixelModel = WHOLE, size: SensorSize = FRAME) -> dict[str, Any]:

@@ -11,9 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from importlib.metadata import version
 from pathlib import Path
 
-from spikesight.encoders.native.targets import ENGINE, FLAGS, NO_RUNTIME, SOURCES, run
+from spikesight.encoders.native.targets import FLAGS, INCLUDES, NETWORK_KERNELS, NO_RUNTIME, run, sources
+from spikesight.models.export.block import WEB
 
-UNITS = [SOURCES / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "runtime")]
+ENGINE = WEB / "engine.wasm"
+UNITS = [NETWORK_KERNELS / f"{name}.cpp" for name in ("engine/engine", "engine/browser", "runtime")]
 TARGET = ("-target", "wasm32-wasi")
 WHERE = (*TARGET, "-msimd128", "-mbulk-memory")
 HOW = (*WHERE, *(flag for flag in FLAGS if flag not in ("-fPIC", "-pthread")), *NO_RUNTIME)
@@ -24,7 +26,7 @@ SECTION = "made of"
 def made_of() -> str:
     """Return the SHA-256 digest of the sources and the compiler flags, in hexadecimal."""
     digest = hashlib.sha256(repr((HOW, LINK)).encode())
-    for path in sorted([*UNITS, *SOURCES.rglob("*.h")]):
+    for path in [*UNITS, *sources("*.h")]:
         digest.update(path.read_bytes())
     return digest.hexdigest()
 
@@ -50,7 +52,7 @@ def compile_wasm(target: Path) -> None:
     zig = [sys.executable, "-m", "ziglang"]
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor() as pool:
         objects = [str(Path(folder) / f"{unit.stem}.o") for unit in UNITS]
-        commands = [[*zig, "c++", "-c", *HOW, str(unit), "-o", made] for unit, made in zip(UNITS, objects)]
+        commands = [[*zig, "c++", "-c", *HOW, *INCLUDES, str(unit), "-o", made] for unit, made in zip(UNITS, objects)]
         list(pool.map(run, commands, ["ziglang"] * len(commands)))
         module = Path(folder) / "engine.wasm"
         run([*zig, "cc", *LINK, *objects, "-o", str(module)], "ziglang")

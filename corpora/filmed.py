@@ -3,7 +3,7 @@
 Unlike with the drawings of `drawn`, much of the network's grid sees events all the time: from fine texture, dark
 noise and a shaking hand. Pictures are dead leaves (Lee, Mumford and Huang 2001), whose statistics are those of
 photographs: opaque shapes of all sizes on top of each other, plus noise whose amplitude falls with frequency. The
-camera's pixels are finer than the recording's and are summed (`preprocess.pool`), as for a live webcam.
+camera's pixels are finer than the recording's and are summed (`Pool`), as for a live webcam.
 """
 
 import math
@@ -17,7 +17,7 @@ from corpora.films import Plane, laid
 from corpora.others import dead_leaves
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel
 from spikesight.encoders.events import Events, SensorSize, empty_events
-from spikesight.encoders.preprocess.pool import Pool
+from spikesight.encoders.preprocess.filters import Pool
 
 FINE = (1, 2, 4)  # camera pixels along the side of one pixel of the recording
 FRAMES_US = (16_667, 33_333, 40_000)

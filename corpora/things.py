@@ -29,8 +29,8 @@ from corpora.motion import table
 from corpora.others import KINDS, LETTERS, SYMBOLS, Digits
 from corpora.printed import GREEK_CYRILLIC, PICTOGRAMS, glyph
 from spikesight.encoders.events import Events, make_events
+from spikesight.encoders.preprocess.crop import aligned, steps_of
 from spikesight.encoders.preprocess.fit import centred
-from spikesight.encoders.roi.alignment import aligned, steps_of
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
 from spikesight.models.networks.resnet import SpikingResNet

@@ -5,7 +5,6 @@ scaled to the network's size in the same loop: crop the centre of the sensor to 
 (x - left)·W // crop_width (rows alike).
 """
 
-import ctypes
 from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,9 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, UNSORTED, Events, EventsError, SensorSize, as_events, count_backward
-from spikesight.encoders.native.build import NUMBER, address, function
+from spikesight.encoders.native.build import NUMBER, address, call, function
 
-NOWHERE = 1 << 30  # table entry of a column or row that is cropped away; the sum of two still fits uint32
 OUTSIDE = -1  # an event off the sensor ends the kernel with this, one that is not in order with another
 CEILINGS = {"binary": 1, "count": 255}
 
@@ -33,10 +31,10 @@ class Grid:
     width: int
 
     @cached_property
-    def table(self) -> ctypes.Array[NUMBER]:
+    def table(self) -> NDArray[np.int64]:
         """Return what the kernel takes: addresses and lengths of `columns` and `rows`, and the cells of a bin."""
-        sides = [(side.ctypes.data, len(side)) for side in (self.columns, self.rows)]
-        return (NUMBER * 5)(*sides[0], *sides[1], 2 * self.height * self.width)
+        sides = [number for side in (self.columns, self.rows) for number in (side.ctypes.data, len(side))]
+        return np.array([*sides, 2 * self.height * self.width])
 
 
 @lru_cache(maxsize=64)
@@ -45,22 +43,11 @@ def grid_for(sensor: SensorSize, size: tuple[int, int] | None) -> Grid:
     height, width = size or (sensor.height, sensor.width)
     if height < 1 or width < 1:
         raise EventsError(f"cannot bin events into {height} rows and {width} columns")
-    if sensor.width * height > sensor.height * width:
-        crop_width, crop_height = max(1, sensor.height * width // height), sensor.height
-    else:
-        crop_width, crop_height = sensor.width, max(1, sensor.width * height // width)
-    columns = _table(sensor.width, crop_width, width)
-    rows = _table(sensor.height, crop_height, height)
-    rows[rows != NOWHERE] *= np.uint32(width)
+    columns, rows = np.empty(sensor.width, np.uint32), np.empty(sensor.height, np.uint32)
+    call("grid_lines", sensor.width, sensor.height, width, height, 1, columns)
+    call("grid_lines", sensor.height, sensor.width, height, width, width, rows)
     columns.flags.writeable = rows.flags.writeable = False
     return Grid(columns, rows, height, width)
-
-
-def _table(n: int, crop: int, target: int) -> NDArray[np.uint32]:
-    """Return the target of each of n sensor columns or rows; NOWHERE outside the central `crop`."""
-    position = np.arange(n, dtype=np.int64) - (n - crop) // 2
-    kept = (position >= 0) & (position < crop)
-    return np.where(kept, position * target // crop, NOWHERE).astype(np.uint32)
 
 
 def bin_events(
@@ -112,7 +99,7 @@ def add_counts(
     """Add the window's events to `out` [T, 2, H, W] (`clear`: to zeros); return the number of events in each bin."""
     ceiling = 1 if mode == "binary" else CEILINGS[mode] if out.dtype == np.uint8 else np.inf
     totals, events = (NUMBER * len(out))(), np.ascontiguousarray(events, EVENTS)
-    given = address(events), len(events), start_us, bin_us, grid.table, ceiling, address(out), out.itemsize
+    given = address(events), len(events), start_us, bin_us, address(grid.table), ceiling, address(out), out.itemsize
     fault = function("events_bins")(*given, len(out), totals, clear)
     if fault == OUTSIDE:
         raise EventsError(f"some events lie outside the {len(grid.columns)}x{len(grid.rows)} sensor")

@@ -63,8 +63,8 @@ class Pyramid:
 
     @cached_property
     def table(self) -> NDArray[np.int32]:
-        """The levels as rows of native/kernels/tracker.h's SpikesightLevel. A cell is lit by as many events, or cells
-        of the finest level, as a line through LINE of it has pixels: stray events light none where many share a cell.
+        """The levels as rows of pyramid.h's SpikesightLevel. A cell is lit by as many events, or cells of
+        the finest level, as a line through LINE of it has pixels: stray events light none where many share a cell.
         """
         first = self.levels[0].factor
         sizes = [1.0 if self.moved else first, *(one.factor / first for one in self.levels[1:])]

@@ -31,9 +31,9 @@ from corpora.drawn import MOTIONS, motion_recording
 from corpora.printed import GREEK_CYRILLIC, PICTOGRAMS, glyph
 from experiments import two_days
 from spikesight.encoders.events import SensorSize
+from spikesight.encoders.preprocess.crop import aligned, steps_of
 from spikesight.encoders.preprocess.fit import centred
 from spikesight.encoders.recordings.files import write_recording
-from spikesight.encoders.roi.alignment import aligned, steps_of
 from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.novelty import UNKNOWN
 from spikesight.models.novelty.score import KEPT

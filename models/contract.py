@@ -32,7 +32,7 @@ class Contract:
     std: tuple[float, ...] = ()
     still: Literal["plain", "digit", "none"] = "plain"  # how a still image is brought to the input's size; "none": its
     # classes are motions, and a still image has none
-    frame: Literal["sensor", "object"] = "sensor"  # events: the whole sensor, or aligned to the object (encoders/roi)
+    frame: Literal["sensor", "object"] = "sensor"  # events: the whole sensor, or what moves (preprocess/crop)
     filter_us: int = 0  # events: correlation time of the background-activity filter; 0: no filter
     task: Literal["classification", "detection"] = (
         "classification"  # "detection", events: objects are detected in a full

@@ -1,5 +1,4 @@
-"""Native kernels in C++: events, networks, training.
+"""Native kernels in C++ for events, and the one library of these and of the kernels that run networks (models/native).
 
-`build` finds or compiles the library and loads it, `targets` says for which systems and how. benchmarks/wasm.py
-compiles `engine.wasm` for browsers.
+`build` finds or compiles the library and loads it, `targets` says for which systems and how.
 """

@@ -42,16 +42,20 @@ CALLED = {
     "tracker_bytes": "a",
     "tracker_step": "aaaiia",
     "tracker_output_size": "i",
-    "follow_around": "affa",
-    "follow_crop": "aaiiiiffia",
+    "follow_frame": "aia",
+    "follow_size": "iia",
     "front_begin": "aiiiiifaa",
     "front_bytes": "",
     "front_pass": "aaia",
+    "front_sums": "iiii",
+    "stream_begin": "aaiiiiiiff",
+    "stream_run": "aiiaiaiaa",
+    "grid_lines": "iiiiia",
     "pixels_frame": "aiiiiaaaaaaffiiiiaaa",
     "pyramid_canvas": "aiiiaa",
     "words_decoded": "iaaiaia",
 }
-"""The functions of kernels/encoders.cpp, and what they take: integers, arrays, reals."""
+"""The functions that take arrays of events and of logits, and what they take: integers, arrays, reals."""
 log = logging.getLogger("spikesight")
 _turn = Lock()  # models load in several threads; only the first compiles
 
@@ -163,7 +167,7 @@ def library() -> ctypes.CDLL | None:
 
 @cache
 def function(name: str) -> Any:
-    """Return a function of kernels/encoders.cpp. Arrays go by `address`: they are contiguous, and of the size and type
+    """Return one of the functions CALLED. Arrays go by `address`: they are contiguous, and of the size and type
     that the function takes, which the caller sees to. Raises NoKernelsError if there are no kernels.
     """
     made = load()

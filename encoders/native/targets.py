@@ -14,8 +14,10 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-SOURCES = Path(__file__).parent / "kernels"
-ENGINE = Path(__file__).with_name("engine.wasm")  # compiled by benchmarks/wasm.py, kept in the repository
+EVENT_KERNELS = Path(__file__).parent / "kernels"
+NETWORK_KERNELS = Path(__file__).parents[2] / "models" / "native" / "kernels"
+SOURCES = (EVENT_KERNELS, NETWORK_KERNELS)
+INCLUDES = [f"-I{folder}" for folder in SOURCES]
 PREBUILT = Path(__file__).parent / "prebuilt"  # in a wheel, not in a checkout
 COMPILERS = ("g++", "clang++", "c++")
 COMPILE_SECONDS = 300  # limit of CPU time, not of wall time: a busy machine may take longer
@@ -114,10 +116,15 @@ def compiler_name(command: tuple[str, ...]) -> str:
     return Path(command[0]).name if len(command) == 1 else command[2]
 
 
+def sources(pattern: str) -> list[Path]:
+    """Return the kernels' files of this pattern, in the order of their paths."""
+    return [path for folder in SOURCES for path in sorted(folder.rglob(pattern))]
+
+
 def fingerprint(*more: object) -> str:
     """Return a digest, 24 hex digits, of the sources, the common flags and `more`, on which a library depends."""
     digest = hashlib.sha256(repr((FLAGS, NO_RUNTIME, more)).encode())
-    for path in sorted(SOURCES.rglob("*.*")):
+    for path in sources("*.*"):
         digest.update(path.read_bytes())
     return digest.hexdigest()[:24]
 
@@ -148,12 +155,17 @@ def compile_library(
     compiler: tuple[str, ...], system: str, isa_flags: tuple[str, ...], target: Path, folder: Path
 ) -> None:
     """Compile the sources in parallel, with objects in `folder`; link them into `target`. Raises OSError on errors."""
-    name, driver, flags, last = compiler_name(compiler), list(compiler), [*FLAGS, *isa_flags], ["-shared", "-pthread"]
+    name, driver, flags, last = (
+        compiler_name(compiler),
+        list(compiler),
+        [*FLAGS, *INCLUDES, *isa_flags],
+        ["-shared", "-pthread"],
+    )
     if name == "ziglang" and system in SYSTEMS:  # ziglang's defaults: this machine, and its C++ library
         driver[-1] = "cc"
         place = ["-target", SYSTEMS[system].target]
         flags, last = [*flags, *place, *NO_RUNTIME], [*last, *place, "-s"]
-    units = sorted(SOURCES.rglob("*.cpp"))
+    units = sources("*.cpp")
     objects = [folder / f"{unit.stem}.o" for unit in units]
     with ThreadPoolExecutor(os.cpu_count()) as pool:
         commands = [[*compiler, "-c", *flags, str(unit), "-o", str(made)] for unit, made in zip(units, objects)]

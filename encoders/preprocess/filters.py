@@ -1,4 +1,4 @@
-"""Noise filters for event streams. What they keep does not depend on how the stream is cut into packets.
+"""Noise filters for event streams, and sums of fine pixels. What they keep does not depend on how packets cut a stream.
 
 A filter is an object with state. Calling it with a packet (sorted by time, all on the sensor) returns the kept events.
 """
@@ -33,6 +33,22 @@ class Front:
         """Return the events that pass."""
         events, passed = np.ascontiguousarray(events, EVENTS), np.empty(len(events), EVENTS)
         return passed[: call("front_pass", self._place, events, len(events), passed)]
+
+
+def pools(sensor: SensorSize, size: SensorSize) -> bool:
+    """Return whether both sides of a sensor have so many more pixels than `size` that its events are summed."""
+    return bool(call("front_sums", sensor.width, sensor.height, size.width, size.height))
+
+
+class Pool(Front):
+    """Sums packets of a large sensor to events of a sensor of `size`, each of whose pixels covers many fine pixels.
+
+    A coarse pixel sums the signs of its events. When the sum reaches its area in fine pixels, these have changed by one
+    threshold on average, and the coarse pixel fires once. Noise cancels in the sums; if each event lit a whole cell of
+    the network's grid instead, texture and noise would light most cells. This is the integrator of Ghosh et al.
+    ("Insect-inspired spatio-temporal downsampling of event-based input", ICONS 2023), with the area as threshold and
+    the events' clock as time. Only the largest centred crop with the aspect ratio of `size` is used.
+    """
 
 
 class NoiseGate(Front):

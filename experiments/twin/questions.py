@@ -18,8 +18,8 @@ from experiments.digits import SEED, on_its_box
 from experiments.faults import SUITE
 from experiments.near import HELD_OUT, near, print_digits
 from spikesight.encoders.events import Events, SensorSize
+from spikesight.encoders.preprocess.crop import aligned, steps_of
 from spikesight.encoders.recordings.files import read_recording
-from spikesight.encoders.roi.alignment import aligned, steps_of
 from spikesight.models.contract import Contract
 from spikesight.training.config import TrainConfig
 from spikesight.training.data import read_item

@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from spikesight.encoders.dvs import Bin, DvsEncoder, StreamBinner, beginning
 from spikesight.encoders.emulator.frames import MovedFrames
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined
+from spikesight.encoders.preprocess.crop import TrackingBinner, aligned_steps
+from spikesight.encoders.preprocess.input_filter import InputFilter, bins_of
 from spikesight.encoders.pyramid import AdaptiveAccumulation, Pyramid, pyramid_of, pyramid_of_frames, too_long
-from spikesight.encoders.roi.alignment import TrackingBinner, aligned_steps
-from spikesight.encoders.roi.input_filter import InputFilter, bins_of
 from spikesight.models.contract import Card, Contract
 from spikesight.models.novelty.profile import ProfileWatch
 from spikesight.models.steps import Input

@@ -207,11 +207,10 @@ def split_packet(events: NDArray, session: Session, steps: int) -> Iterator[NDAr
     if session.pipeline is None or not len(events):
         yield events
         return
-    binner = session.pipeline.binner
-    bin_us = binner.encoder.bin_us
+    bin_us = session.pipeline.binner.encoder.bin_us
     if len(events) < steps * 1000 and np.ptp(events["t"]) <= steps * bin_us:
         yield events  # the common case: a short packet
         return
-    progress = progress_us(events, bin_us, binner.gap_us, binner.back_us)
+    progress = progress_us(events, bin_us)
     cuts = np.flatnonzero(np.diff(progress // (steps * bin_us))) + 1
     yield from np.split(events, cuts)

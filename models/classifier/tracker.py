@@ -1,7 +1,7 @@
 """Find things in a network's answers at all places of a view, tell them apart over time, and read out each.
 
 The network answers at each place of each level of a pyramid (encoders/pyramid.py), "none of the classes" included. What
-becomes of its answers stands in native/kernels/tracker.h, for the page as well; here is what that works on.
+becomes of its answers stands in models/native/kernels/tracker.h, for the page as well; here is what that works on.
 """
 
 from functools import lru_cache

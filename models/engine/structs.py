@@ -1,4 +1,4 @@
-"""Structures shared with the engine's native code, field by field as in native/kernels/engine/engine.h."""
+"""Structures shared with the engine's native code, field by field as in models/native/kernels/engine/engine.h."""
 
 import ctypes
 

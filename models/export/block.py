@@ -1,4 +1,4 @@
-"""A network as one block of memory for the engine in WebAssembly (native/kernels/engine/browser.cpp).
+"""A network as one block of memory for the engine in WebAssembly (models/native/kernels/engine/browser.cpp).
 
 The block holds the plan's structures with pointers of 32 bits, each an offset from the block's start. What a step
 reads and writes lies behind the file's content and starts as zeros. The facts tell where: `engine` has the `size` of
@@ -9,6 +9,7 @@ the block and [offset, length] of `x` (bytes [C, H, W]), `state`, `logits`, `rat
 import ctypes
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +26,7 @@ from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.novelty.score import SLOPE
 from spikesight.models.steps import label_rules
 
+WEB = Path(__file__).with_name("web")  # the page without a server, and engine.wasm, which benchmarks/wasm.py compiles
 ALIGNED = 64
 SCATTERED = {(1, 1), (1, 2), (3, 1), (3, 2), (7, 2)}  # (kernel, stride) with an event-driven kernel
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from spikesight.encoders.native.targets import SOURCES as KERNELS
+from spikesight.encoders.native.targets import EVENT_KERNELS, NETWORK_KERNELS
 from spikesight.models.contract import Card
 from spikesight.models.engine.engine import plan_of
 from spikesight.models.engine.plan import KINDS
@@ -27,7 +27,7 @@ from spikesight.models.novelty.conformal import ERROR_RATE, Trials
 
 TEMPLATE = Path(__file__).with_name("c")
 SOURCES = ("network.c", "answer.c", "events.c")  # concatenated into spikesight.c
-RULES = ("front.h", "follow.h", "readout.h", "words.h")  # of native/kernels, which the page is built from as well
+RULES = (*(EVENT_KERNELS / f"{name}.h" for name in ("front", "follow", "words")), NETWORK_KERNELS / "readout.h")
 BYTE = 127  # largest magnitude of an 8-bit weight
 
 
@@ -289,5 +289,5 @@ def write_source(
     (folder / "model.c").write_text(source.model_c())
     (folder / "model.h").write_text(source.model_h(name, more))
     (folder / "spikesight.c").write_text("".join((TEMPLATE / one).read_text() for one in SOURCES))
-    for one in (*RULES, "spikesight.h", "example.c", "Makefile"):
-        shutil.copyfile((KERNELS if one in RULES else TEMPLATE) / one, folder / one)
+    for one in (*RULES, *(TEMPLATE / name for name in ("spikesight.h", "example.c", "Makefile"))):
+        shutil.copyfile(one, folder / one.name)

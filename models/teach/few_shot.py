@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.roi.alignment import aligned, steps_of
+from spikesight.encoders.preprocess.crop import aligned, steps_of
 from spikesight.models.checkpoint import load
 from spikesight.models.contract import Card, CheckpointError, Contract
 from spikesight.models.engine.engine import Engine, why_not

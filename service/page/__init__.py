@@ -1,3 +1,4 @@
-"""The web page, in plain HTML, CSS and JavaScript without a build step: `live` uses this service, `offline` runs in the
-browser alone, `shared` has modules of both. Each index.html is served, or written, one folder above its modules.
+"""The web page, in plain HTML, CSS and JavaScript without a build step: `live` uses this service; `shared`
+has modules that the page without a server (models/export/web) has, too. Each index.html is served, or written, one
+folder above its modules.
 """

@@ -99,8 +99,7 @@ def inputs_of(
         return classifier.inputs(sample)
     pipeline = pipeline or InputPipeline(classifier.card, sample.size)
     if len(events):
-        binner = pipeline.binner
-        steps = int(progress_us(events, bin_us, binner.gap_us, binner.back_us)[-1]) // bin_us + 1
+        steps = int(progress_us(events, bin_us)[-1]) // bin_us + 1
         if steps > max_steps:
             raise ServiceError(413, f"the recording has {steps} steps; this service takes at most {max_steps}: cut it")
     return list(pipeline.recording([events]))

@@ -1,5 +1,6 @@
 """The folder that classifies without a server, as far as it needs no browser."""
 
+import json
 import re
 from dataclasses import replace
 from importlib.util import find_spec
@@ -8,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.wasm import compile_wasm, compiler, made_of, said_of
+from benchmarks.wasm import ENGINE, compile_wasm, compiler, made_of, said_of
 from spikesight.app import standalone
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.frames import PIXELS
 from spikesight.encoders.emulator.pixels import Emulator, PixelModel, log_levels
+from spikesight.encoders.emulator.saccades import NMNIST
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.native.targets import ENGINE
 from spikesight.models.checkpoint import save
 from spikesight.models.contract import Card
 from spikesight.models.export.parity import ExportError
@@ -65,6 +66,11 @@ def test_pixels_are_those_of_the_emulator(size: SensorSize, pixels: PixelModel, 
     assert np.array_equal(emulator.now.reference, start)  # ln I of black is 0
     assert np.array_equal(emulator.on, on)
     assert np.array_equal(emulator.off, off)
+
+
+def test_a_still_picture_is_moved_as_nmnists_images_were(folder: Path) -> None:
+    path = np.array(json.loads((folder / "model.json").read_text())["path"])
+    assert np.allclose(34 * path, 3 - NMNIST.corner(1.0), atol=1e-3)
 
 
 def test_the_module_is_what_the_sources_give(tmp_path: Path) -> None:

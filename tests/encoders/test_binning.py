@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from spikesight.encoders.binning import bin_events
+from spikesight.encoders.binning import ToBins, bin_events
 from spikesight.encoders.events import Events, EventsError, SensorSize, make_events
 from tests.support.refusals import refusal
 
@@ -80,6 +80,11 @@ def test_strided_and_read_only_events() -> None:
     every_other.flags.writeable = False
     counts = bin_events(every_other, 0, 1000, 5, SENSOR, mode="count")
     assert np.array_equal(counts, reference(events[::2], 0, 1000, 5, SENSOR))
+
+
+def test_a_last_event_on_the_edge_of_a_bin_has_a_bin_of_its_own() -> None:
+    x_seq = ToBins((17, 9), 10)(make_events([5, 14, 25], [1, 2, 3], [0, 0, 0], [1, 1, 1]))
+    assert x_seq.sum((1, 2, 3)).tolist() == [2, 0, 1]
 
 
 @pytest.mark.parametrize(("x", "y"), [(17, 0), (0, 9), (-1, 0), (0, -1), (32767, -32768)])

@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from spikesight.encoders.events import Events, SensorSize
-from spikesight.encoders.roi.alignment import aligned_steps
-from spikesight.encoders.roi.input_filter import InputFilter
+from spikesight.encoders.preprocess.crop import aligned_steps
+from spikesight.encoders.preprocess.input_filter import InputFilter
 from spikesight.encoders.words import counted
 from spikesight.models.classifier.inputs import encoder_for
 from spikesight.models.contract import Contract

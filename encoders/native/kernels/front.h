@@ -1,7 +1,7 @@
 /* What lies before a network: a camera's events put in order, summed to a smaller sensor or filtered where there is
- * noise, and binned. Written once: the C export and the page (in WebAssembly) are built from it, and agree with
- * encoders/preprocess and encoders/dvs.py in Python. C99 that is C++ too; sizes are parameters, memory is handed in, and
- * nothing is allocated. The bins depend on the events alone, however they come in pieces.
+ * noise, and binned. Written once: Python (encoders/preprocess, encoders/dvs.py), the C export and the page (in WebAssembly)
+ * use it. C99 that is C++ too; sizes are parameters, memory is handed in, and nothing is allocated. The bins depend on the events
+ * alone, however they come in pieces.
  */
 #ifndef SPIKESIGHT_FRONT_H
 #define SPIKESIGHT_FRONT_H

@@ -10,8 +10,9 @@ from spikesight.encoders.preprocess.filters import (
     BackgroundActivity,
     HotPixels,
     NoiseGate,
+    Pool,
+    pools,
 )
-from spikesight.encoders.preprocess.pool import Pool, pools
 from tests.support.inputs.samples import some_events
 
 SIZE = SensorSize(24, 16)

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 pytestmark = needs_chromium
 
 FRAMES = """async ({ frames, times }) => {
-  const modules = ["network", "frames", "events"].map((name) => import(`/offline/${name}.js`));
+  const modules = ["network", "frames", "events"].map((name) => import(`/web/${name}.js`));
   const [{ loadFacts, loadNetworks }, { MovedFrames }, { StreamBinner }] = await Promise.all(modules);
   const { facts, pixels } = await loadFacts(), { view } = await loadNetworks(facts);
   const eye = new MovedFrames(facts.view, pixels), { width, height } = eye.size;
@@ -58,7 +58,7 @@ FRAMES = """async ({ frames, times }) => {
   return [events, steps];
 }"""
 INPUTS = """async (inputs) => {
-  const { loadFacts, loadNetworks } = await import("/offline/network.js");
+  const { loadFacts, loadNetworks } = await import("/web/network.js");
   const { facts } = await loadFacts(), { whole: network } = await loadNetworks(facts);
   network.probe = true;
   return inputs.map((x) => network.run(Uint8Array.from(x))).map(({ inside, ...step }) => {
@@ -66,7 +66,7 @@ INPUTS = """async (inputs) => {
   });
 }"""
 BINS = """async ({ facts, sensor, packets }) => {
-  const { StreamBinner } = await import("/offline/events.js");
+  const { StreamBinner } = await import("/web/events.js");
   const binner = new StreamBinner(facts, ...sensor);
   return packets.flatMap((given) => binner.push(Uint8Array.from(given)))
     .map(({ x, startUs, endUs, nEvents, reset }) => {
@@ -74,7 +74,7 @@ BINS = """async ({ facts, sensor, packets }) => {
     });
 }"""
 STREAM = """async ({ sensor, packets }) => {
-  const modules = ["network", "events"].map((name) => import(`/offline/${name}.js`));
+  const modules = ["network", "events"].map((name) => import(`/web/${name}.js`));
   const [{ loadFacts, loadNetworks }, { StreamBinner }] = await Promise.all(modules);
   const { facts } = await loadFacts(), { whole } = await loadNetworks(facts);
   const binner = new StreamBinner(facts, ...sensor);

@@ -127,6 +127,17 @@ def test_frames_of_any_size_are_a_view_with_boxes_in_their_pixels(size: tuple[in
     assert 0.6 < (boxes[:, 0] + boxes[:, 2] / 2).max() / width <= 1
 
 
+def test_after_a_reset_a_view_forgets_what_held_still() -> None:
+    first, second = (some_events(2_000, seed=seed, size=(320, 240)) for seed in (0, 1))
+    first["t"] += 60_000_000  # the clock begins anew, and no empty bins lie between
+    session, fresh = (Session(finding(), SensorSize(320, 240)) for _ in range(2))
+    session.push(first)
+    after, expected = (one.push(second) for one in (session, fresh))
+    after = after[next(n for n, given in enumerate(after) if given.reset) :]
+    assert len(after) == len(expected)
+    assert all(np.array_equal(a.x, b.x) for a, b in zip(after, expected))
+
+
 @pytest.mark.parametrize("shift_us", [60_000_000, -10_000_000])
 def test_behind_a_long_silence_or_a_clock_that_goes_back_the_network_begins_anew(shift_us: int) -> None:
     first, second = some_events(100), some_events(100, seed=1)
@@ -270,3 +281,4 @@ def test_the_bins_of_a_long_pause_between_frames_show_nothing(pause_us: int, eve
     paused = [given for given in inputs if late < given.start_us and given.end_us < late + pause_us - 10_000]
     assert len(paused) > 8
     assert any(given.n_events for given in paused) == events
+    assert [given.start_us for given in inputs] == sorted(given.start_us for given in inputs), "the pause's come first"

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikesight.encoders.events import SensorSize
-from spikesight.encoders.native.targets import SOURCES
+from spikesight.encoders.native.targets import NETWORK_KERNELS
 from spikesight.encoders.pyramid import READ, SEEN, Pyramid, pyramid_of
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.readout import DetectionReadout, outcomes
@@ -27,7 +27,7 @@ PLACES = output_cells_of(PYRAMID)
 LABELS = ("a", "b", "c")
 ALL, NONE = (np.full((2, PYRAMID.height, PYRAMID.width), lit, np.uint8) for lit in (1, 0))
 NUMBERS = PLACES["at"][:, 0]
-RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (SOURCES / "tracker.h").read_text()))
+RULES = dict(re.findall(r"SPIKESIGHT_(\w+) = (\d+)", (NETWORK_KERNELS / "tracker.h").read_text()))
 MAX_AGE, REID_WINDOW, MIN_HITS = (int(RULES[name]) for name in ("MAX_AGE", "REIDENTIFICATION_WINDOW", "MIN_HITS"))
 
 

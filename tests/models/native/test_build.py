@@ -18,7 +18,7 @@ import torch
 from spikesight.encoders import events
 from spikesight.encoders.native import build, targets
 from spikesight.encoders.native.build import POINTER, library
-from spikesight.encoders.native.targets import FLAGS, NO_RUNTIME, SOURCES, SYSTEMS, compile_library
+from spikesight.encoders.native.targets import FLAGS, NETWORK_KERNELS, NO_RUNTIME, SYSTEMS, compile_library
 from spikesight.models.engine.engine import MEMBRANES, Engine, engine_status
 from spikesight.models.native.memory import give_back, keep_membranes
 from spikesight.models.native.threads import granted, quota, threads, use_threads
@@ -216,6 +216,7 @@ def test_keeping_memory_respects_the_user() -> None:
 
 EMULATOR, LIBC = shutil.which("qemu-aarch64"), Path("/usr/aarch64-linux-gnu")
 ZIGLANG = (sys.executable, "-m", "ziglang", "c++")
+ENGINE = NETWORK_KERNELS / "engine"
 DRIVER = Path(__file__).with_name("replay.cpp")
 lacking = [
     name
@@ -262,7 +263,7 @@ def test_arm64_has_the_same_bits(tmp_path: Path) -> None:
     place = ("-target", SYSTEMS["linux-arm64"].target)
     compile_library(ZIGLANG, "linux-arm64", (), tmp_path / "libkernels.so", tmp_path)
     made = tmp_path / "replay.o"
-    subprocess.run([*ZIGLANG, "-c", *place, *NO_RUNTIME, f"-I{SOURCES / 'engine'}", DRIVER, "-o", made], check=True)
+    subprocess.run([*ZIGLANG, "-c", *place, *NO_RUNTIME, f"-I{ENGINE}", DRIVER, "-o", made], check=True)
     program = tmp_path / "replay"
     link = [*ZIGLANG[:-1], "cc", *place, made, f"-L{tmp_path}", "-lkernels", "-o", program]
     subprocess.run(link, check=True)
@@ -284,7 +285,7 @@ CLEAN = "int main() { return 0; }"
 def compile_with(sanitiser: str, program: Path, *sources: Path) -> bool:
     """Whether this machine's compiler has the sanitiser and made the program."""
     flags = [flag for flag in FLAGS if flag not in ("-O3", "-fPIC")]
-    command = [str(COMPILER), *flags, "-O1", f"-fsanitize={sanitiser}", f"-I{SOURCES / 'engine'}", *map(str, sources)]
+    command = [str(COMPILER), *flags, "-O1", f"-fsanitize={sanitiser}", f"-I{ENGINE}", *map(str, sources)]
     return subprocess.run([*command, "-o", str(program)], capture_output=True).returncode == 0
 
 
@@ -296,7 +297,7 @@ def test_calls_that_share_their_work_do_not_race(sanitiser: str, tmp_path: Path)
     if not compile_with(sanitiser, tmp_path / "clean", tmp_path / "clean.cpp"):
         pytest.skip(f"no {sanitiser} sanitiser here")
     program = tmp_path / "replay"
-    assert compile_with(sanitiser, program, DRIVER, SOURCES / "engine" / "engine.cpp")
+    assert compile_with(sanitiser, program, DRIVER, ENGINE / "engine.cpp")
     network = lively(replace(EVENT, block="sew", pool="max", widths=(64, 80)))
     for streams in (1, 5):
         write_plan(Engine(network, 37, 29), inputs(3, streams, size=(37, 29)).contiguous(), tmp_path / "plan")

@@ -229,3 +229,11 @@ def test_forward_is_the_step_and_backward_the_derivative(name: str, inclusive: b
     assert s.tolist() == [0, 0, float(inclusive), 1, 1]
     (gradient,) = torch.autograd.grad(s.sum(), x)
     torch.testing.assert_close(gradient, surrogate.derivative(x.detach()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_membranes_are_at_least_float32_where_inputs_are_half_as_precise(dtype: torch.dtype) -> None:
+    state: dict[str, Tensor] = {}
+    spikes = make_neuron(PAPER_LIF)(torch.ones(3, 2, 5, dtype=dtype), state)
+    assert spikes.dtype == dtype
+    assert {tensor.dtype for tensor in state.values()} == {torch.float32}

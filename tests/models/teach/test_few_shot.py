@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from spikesight.encoders.events import SensorSize, make_events
-from spikesight.encoders.roi.alignment import aligned
+from spikesight.encoders.preprocess.crop import aligned
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import ResNetConfig
 from spikesight.models.novelty import KEPT, NoveltyDetector

@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from spikesight.encoders.dvs import StreamBinner
+from spikesight.encoders import dvs
+from spikesight.encoders.dvs import Bin
 from spikesight.encoders.events import EVENTS, Events, make_events
 from spikesight.encoders.packets import pack
 from spikesight.models.steps import Input, Outcome
@@ -134,8 +135,7 @@ def test_a_packet_of_many_bins_comes_in_pieces_of_which_the_last_says_so() -> No
 def test_the_freshest_jump_over_a_silence_of_more_bins_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = core(mode="freshest")
     made: list[int] = []
-    close = StreamBinner._close
-    monkeypatch.setattr(StreamBinner, "_close", lambda binner, bins: (made.append(1), close(binner, bins)))
+    monkeypatch.setattr(dvs, "Bin", lambda *of: (made.append(1), Bin(*of))[1])
     (first,) = batches(stream, packet(1, 0))
     (far,) = batches(stream, packet(2, 50 * BIN_US))
     (next_one,) = batches(stream, packet(3, 51 * BIN_US))

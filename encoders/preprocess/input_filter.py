@@ -2,8 +2,15 @@
 
 from spikesight.encoders.dvs import Bin, StreamBinner
 from spikesight.encoders.events import Events, Order, SensorSize, on_sensor
-from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ, BackgroundActivity, HotPixels, NoiseGate
-from spikesight.encoders.preprocess.pool import Pool, pools
+from spikesight.encoders.preprocess.filters import (
+    DRAWING_HZ,
+    FROM_HZ,
+    BackgroundActivity,
+    HotPixels,
+    NoiseGate,
+    Pool,
+    pools,
+)
 from spikesight.encoders.pyramid import shows_more
 
 
@@ -29,7 +36,7 @@ class InputFilter:
         self.sensor = sensor
         self.n_events = self.n_kept = self.n_outside = 0
         self._counted = 0, 0  # n_events and n_kept at the last `news`
-        self.order = Order()  # orders events that are filtered outside a view
+        self.order = Order()  # orders events that are filtered outside a full frame
         self.view = detects and shows_more(sensor)
         self.pool = self._hot = self._filter = None
         if not self.view and pools(sensor, small):
@@ -66,16 +73,17 @@ class InputFilter:
 def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> list[Bin]:
     """Filter a packet, add it to the binner, and return the bins that it closes.
 
-    In a view every event advances time, kept or not. Elsewhere,
-    events are put in order before the filter; only a kept event opens the first bin, and any event closes bins.
+    Events are put in order before the filter. In a view every event advances time, kept or not. Elsewhere only a kept
+    event opens the first bin, and any event closes bins.
     """
     if input_filter.plain:
         return binner.push(input_filter(events))
-    if input_filter.view:
-        return binner.push(events, input_filter)
     bins = list[Bin]()
     for ordered, anew in input_filter.order(events):
         bins += binner.flush() if anew else []
-        bins += binner.push(input_filter(ordered))
-        bins += binner.tick(int(ordered["t"][-1]))
+        kept = input_filter(ordered)
+        if input_filter.view:
+            bins += binner.push(ordered, kept)
+        else:
+            bins += binner.push(kept) + binner.tick(int(ordered["t"][-1]))
     return bins

@@ -4,11 +4,12 @@
 // models/export/block.py: this head, and everything that it leads to.
 #if defined(__wasm__)
 #include "../tracker.h"
-#include "../follow.h"
-#include "../front.h"
-#include "../pixels.h"
 #include "../readout.h"
 #include "engine.h"
+#include "follow.h"
+#include "front.h"
+#include "pixels.h"
+#include "pyramid.h"
 
 #include <cstdlib>
 #include <initializer_list>

@@ -1,4 +1,4 @@
-// Frames -> events -> the bins that a network sees, in WebAssembly: native/kernels/{pixels,front,follow}.h, which the C
+// Frames -> events -> the bins that a network sees, in WebAssembly: encoders/native/kernels/{pixels,front,follow}.h, which the C
 // export and its sources say more of. Events are bytes of the t64 layout (shared/sources/player.js).
 
 import { T64_BYTES } from "../shared/sources/player.js";

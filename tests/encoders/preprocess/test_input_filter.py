@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from corpora.noise import with_noise
 from spikesight.encoders.events import Events, SensorSize, empty_events, joined, make_events
+from spikesight.encoders.preprocess.crop import PACE, TrackingBinner, aligned, frame_of
 from spikesight.encoders.preprocess.filters import DRAWING_HZ, FROM_HZ
+from spikesight.encoders.preprocess.input_filter import InputFilter
 from spikesight.encoders.pyramid import LEAST_SIDE, LONGEST, shows_more
-from spikesight.encoders.roi.alignment import PACE, TrackingBinner, aligned, frame_of
-from spikesight.encoders.roi.input_filter import InputFilter
 from tests.support.inputs.data_sets import digit_events
 
 CAMERA, SMALL = SensorSize(320, 240), SensorSize(34, 34)
@@ -83,8 +83,8 @@ def test_place_and_size_leave_no_trace() -> None:
     here = aligned(events, SIZE, 640_000)
     there = aligned(moved(events, 70, 30), SIZE, 640_000)
     assert np.array_equal(here, there)
-    (x, y, half), larger = frame_of(events["x"], events["y"]), moved(events, 5, 9, scale=3)
-    assert np.allclose(frame_of(larger["x"], larger["y"]), (3 * x + 5, 3 * y + 9, 3 * half), atol=3)
+    (x, y, half), larger = frame_of(events), moved(events, 5, 9, scale=3)
+    assert np.allclose(frame_of(larger), (3 * x + 5, 3 * y + 9, 3 * half), atol=3)
     assert abs(np.median(here["x"]) - 16) <= 4
 
 
@@ -123,7 +123,7 @@ def test_time_runs_by_the_clock_and_by_the_events() -> None:
     made = aligned(make_events(t, [3, 5, 8], [4, 9, 6], [1, 0, 1]), (40, 40), length_us)
     share = (1 - PACE) * (t - 70) / 101 + PACE * np.arange(3) / 3  # a recording lasts until behind its last event
     assert made["t"].tolist() == (share * length_us).astype(int).tolist()
-    middle_x, middle_y, half = frame_of(np.array([3, 5, 8]), np.array([4, 9, 6]))
+    middle_x, middle_y, half = frame_of(make_events(t, [3, 5, 8], [4, 9, 6], t))
     for axis, middle, values in (("x", middle_x, (3, 5, 8)), ("y", middle_y, (4, 9, 6))):
         expected = [int(np.floor(((value + 0.5 - middle) / half + 1) / 2 * 40)) for value in values]
         assert made[axis].tolist() == expected
@@ -133,6 +133,6 @@ def test_time_runs_by_the_clock_and_by_the_events() -> None:
 def test_only_cells_above_the_mean_are_framed() -> None:
     y, x = (grid.ravel() for grid in np.mgrid[:16, :16])  # a cell each
     x, y = np.concatenate([x, np.full(50, 5)]), np.concatenate([y, np.full(50, 11)])
-    assert frame_of(x, y) == pytest.approx((5.5, 11.5, 1)), "no less than a pixel to each side"
+    assert frame_of(make_events(x, x, y, x)) == pytest.approx((5.5, 11.5, 1)), "no less than a pixel to each side"
     x, y = np.concatenate([x, np.full(50, 9)]), np.concatenate([y, np.full(50, 11)])
-    assert frame_of(x, y) == pytest.approx((6, 11.5, 4.4))
+    assert frame_of(make_events(x, x, y, x)) == pytest.approx((6, 11.5, 4.4))

@@ -3,20 +3,10 @@
 import { element } from "../shared/dom.js";
 import { FRAME } from "../shared/sources/camera.js";
 
-const SENSOR = 34; // N-MNIST's side in pixels: sizes and ways below are in its units
-const PICTURE = 28 / SENSOR; // the longer side, of the frame's height
-const SIDE_MS = 103; // of each side of the triangle along which a picture is moved, as N-MNIST's camera was
-const CORNERS = [[3.3, 1.5], [0.9, -4.5], [-2.9, 1.9]].map(way => way.map(side => side / SENSOR)); // encoders/emulator/saccades.py's, turned round: there the ink is dark
+const PICTURE = 28 / 34; // the longer side, of the frame's height, as an MNIST image's of N-MNIST's sensor
 const EVERY_MS = 10; // fine steps: the emulator interpolates along straight lines
 
-/** [x, y] offset of a picture from the middle, in frame heights: each side of the path at a speed of 1 - cos. */
-function place(ms) {
-  const side = ms / SIDE_MS, from = CORNERS[Math.floor(side) % 3], to = CORNERS[(Math.floor(side) + 1) % 3];
-  const part = (side % 1) - Math.sin(2 * Math.PI * side) / (2 * Math.PI);
-  return from.map((start, axis) => start + (to[axis] - start) * part);
-}
-
-/** A picture moved along a triangle, on a ground of its corner's colour, for `still` "digit" as light ink on dark paper; where a network looks all over the frames, held still. */
+/** A picture moved by saccades, on a ground of its corner's colour, for `still` "digit" as light ink on dark paper; where a network looks all over the frames, held still. */
 export class Still {
   constructor() {
     this.canvas = element("canvas", FRAME);
@@ -29,8 +19,8 @@ export class Still {
     this.stop();
     const visit = (this.visit = {}), image = await createImageBitmap(file);
     if (this.visit !== visit) return false;
-    this.rests = Boolean(facts.view); // frames are moved then
-    this.show(image, !this.rests && facts.contract.still === "digit");
+    this.path = facts.path;
+    this.show(image, !facts.view && facts.contract.still === "digit");
     let ms = performance.now(); // a clock of its own: a slow machine shows it slowly, with the same steps
     this.timer = setInterval(() => {
       this.draw(ms);
@@ -51,7 +41,7 @@ export class Still {
   }
 
   draw(ms) {
-    const [x, y] = this.rests ? [0, 0] : place(ms), [width, height] = this.size;
+    const [x, y] = this.path.map((way) => way[Math.floor(ms) % way.length]), [width, height] = this.size;
     this.context.fillStyle = this.ground;
     this.context.fillRect(0, 0, FRAME.width, FRAME.height);
     this.context.imageSmoothingQuality = "high";
