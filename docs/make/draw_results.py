@@ -101,7 +101,7 @@ def draw_accuracy(axes: Any) -> None:
                 x, y = [p.operations for p in these], [p.error for p in these]
                 face = colour if spiking else "none"
                 axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="operations a sample (an ANN's: multiply-adds)", ylabel="wrong, %")
+    axes.set(xscale="log", yscale="log", xlabel="operations a sample (an ANN's: multiply-adds)", ylabel="error, %")
     ticks = (0.5, 1, 2, 5, 10, 20)
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.grid(alpha=0.3, which="both")
@@ -121,7 +121,7 @@ def draw_twins(axes: Any) -> None:
     """Plot accuracy against the time seen."""
     for (name, shares), colour in zip(twins().items(), COLOURS, strict=False):
         axes.plot([31 * (n + 1) for n in range(len(shares))], shares, marker=".", color=colour, label=name)
-    axes.set(xlabel="N-MNIST: time seen, ms", ylabel="best guess right, %")
+    axes.set(xlabel="N-MNIST: time seen, ms", ylabel="top-1 accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
 
