@@ -104,7 +104,7 @@ def draw_accuracy() -> None:
                 label, face = (group, colour) if spiking else (f"{group.partition(',')[0]}, an ANN", "none")
                 x, y = [p.operations for p in these], [p.error for p in these]
                 axes.scatter(x, y, marker=marker, edgecolors=colour, facecolors=face, label=label)
-    axes.set(xscale="log", yscale="log", xlabel="operations a sample (an ANN's: multiply-adds)", ylabel="wrong, %")
+    axes.set(xscale="log", yscale="log", xlabel="operations a sample (an ANN's: multiply-adds)", ylabel="error, %")
     axes.set_yticks(ticks, [f"{tick:g}" for tick in ticks])
     axes.grid(alpha=0.3, which="both")
     axes.legend(loc="upper left", bbox_to_anchor=(1, 1), frameon=False)
@@ -130,7 +130,7 @@ def draw_twins() -> None:
     figure, axes = plt.subplots(figsize=(5.5, 3), layout="constrained")
     for (name, shares), colour in zip(twins().items(), COLOURS, strict=False):
         axes.plot([31 * (n + 1) for n in range(len(shares))], shares, marker=".", color=colour, label=name)
-    axes.set(xlabel="N-MNIST: time seen, ms", ylabel="best guess right, %")
+    axes.set(xlabel="N-MNIST: time seen, ms", ylabel="top-1 accuracy, %")
     axes.grid(alpha=0.3)
     axes.legend(frameon=False)
     figure.savefig(PICTURES / "twins.png", dpi=100, metadata={"Numbers": digest(twins())})

@@ -2,7 +2,7 @@
 (`in_distribution`).
 
 Early layers respond to the kind of input (edges, texture, density), late layers to the most similar class. An input
-unlike the training data is therefore best seen in the early layers (DECISIONS.md, "known").
+unlike the training data is therefore best seen in the early layers (DECISIONS.md, "Unknown by early rates and energy").
 """
 
 from functools import partial

@@ -243,7 +243,7 @@ def figures_of(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", list(shipped()))
 def test_a_models_page_has_the_figures_of_its_card(name: str) -> None:
     test, page = figures_of(name), (shipped()[name] / "README.md").read_text()
-    for column, words in ((test, "right on test data, as shown"), (test["best_guess"], "best guess right")):
+    for column, words in ((test, "accuracy on test data, as shown"), (test["best_guess"], "top-1 accuracy")):
         exact = accuracy_of(column["correct"], column["count"])
         assert column["accuracy"] == exact["accuracy"]
         assert column["interval"] == pytest.approx(exact["interval"])
@@ -251,7 +251,7 @@ def test_a_models_page_has_the_figures_of_its_card(name: str) -> None:
         (row,) = [line for line in page.splitlines() if line.startswith(f"| {words}") and " of " in line]
         assert f"{100 * column['accuracy']:.2f} % of {column['count']}" in row
         assert f"{low} to {high}" in row
-    assert test["correct"] <= test["best_guess"]["correct"], "what is shown right is guessed right"
+    assert test["correct"] <= test["best_guess"]["correct"], "a label that is shown right is top-1"
 
 
 @pytest.mark.parametrize("name", list(ROWS))

@@ -130,8 +130,8 @@ metrics: [accuracy]
 
 | | |
 |---|---|
-| right on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
-| best guess right, known or not | {guess} |
+| accuracy on test data, as shown | {right} (95 % interval {low:.1f} to {high:.1f}) |
+| top-1 accuracy | {guess} |
 | test data | {own}, read once by this run |
 | validation accuracy | {metrics["val_accuracy"]:.4f} ({_chosen(data, metrics)}) |
 | samples (train / val / test) | {s["train"]} / {s["val"]} / {s["test"]} |

@@ -235,6 +235,6 @@ def test_a_card_tells_what_the_model_shows(finished: tuple[Path, dict[str, objec
     assert (test["correct"], test["best_guess"]["correct"]) == (shown, guess)
     assert test["count"] == len(data.test_items)
     card = (folder / "model" / "README.md").read_text()
-    rows = {"right on test data, as shown": test, "best guess right, known or not": test["best_guess"]}
+    rows = {"accuracy on test data, as shown": test, "top-1 accuracy": test["best_guess"]}
     for words, column in rows.items():
         assert f"| {words} | {100 * column['accuracy']:.2f} % of {column['count']}" in card
