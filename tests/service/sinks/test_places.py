@@ -100,7 +100,7 @@ for most in (10, 20):
 """
 
 
-@pytest.mark.attack("sinks", "a disk that is full for a while", "whole lines or none; the message waits")
+@pytest.mark.attack("sinks", "a temporarily full disk", "whole lines or none; the message waits")
 def test_a_line_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
     """The largest size of a file stands for a disk: it takes a part of the line, and then none."""
     path = tmp_path / "lines"
@@ -215,7 +215,7 @@ def test_what_may_be_taken_later(code: int) -> None:
         sink.send(MESSAGE)
 
 
-@pytest.mark.attack("sinks", "an answer that is no HTTP, or has headers without end", "the message waits")
+@pytest.mark.attack("sinks", "an answer that is not HTTP, or has endless headers", "the message waits")
 @pytest.mark.parametrize("answer", [b"", b"garbage\r\n\r\n", b"HTTP/1.1 abc\r\n\r\n", HEADERS, LONG])
 def test_answers_that_are_none(answer: bytes) -> None:
     with answering(answer) as (sink, _), pytest.raises(SinkLost, match=r"127\.0\.0\.1 does not answer"):
@@ -295,7 +295,7 @@ class Closable:
         self.closed = True
 
 
-@pytest.mark.attack("sinks", "a receiver that goes and comes back", "every message comes, in order")
+@pytest.mark.attack("sinks", "a receiver that restarts", "every message comes, in order")
 def test_no_message_is_lost_while_the_receiver_restarts_twice() -> None:
     count = 1000
     receiver = Receiver(cut_at=(count // 4, count // 2))
