@@ -48,7 +48,7 @@ def served(folder: Path) -> Iterator[Served]:
         yield served
 
 
-@pytest.mark.attack("WebSocket", "open at SIGTERM", "1012")
+@pytest.mark.attack("WebSocket", "a stream that is open at SIGTERM", "1012")
 def test_logs_and_an_orderly_end(served: Served) -> None:
     client = served.client
     until(client.ready, "models and decoders are warm")
@@ -169,9 +169,7 @@ class Load:
 @RAY
 @PROC
 @pytest.mark.slow
-@pytest.mark.attack(
-    "host, token, origins", "a cluster, behind Ray's proxy: `//v1/models`, `//v1/predict`, `//metrics`", "401"
-)
+@pytest.mark.attack("host, token, origins", "`//v1/models`, `//v1/predict` and `//metrics` behind Ray's proxy", "401")
 def test_a_cluster_under_load(clustered: Served) -> None:
     port, load = int(clustered.url.rpartition(":")[2]), Load(clustered.client)
     for path in ("//v1/models", "/v1/models", "//metrics", "//v1/predict", "//v1/teach", "/./v1/models"):

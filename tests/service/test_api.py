@@ -187,7 +187,7 @@ def test_what_cannot_be_read_is_refused_by_what_it_is(client: TestClient, name: 
 
 
 @pytest.mark.attack(
-    "recordings", "a recording whose clock jumps for hours", "413 above the limit of steps, before any bin is made"
+    "recordings", "a recording whose clock jumps by hours", "413 above the limit of steps, before any bin is made"
 )
 def test_too_long_a_recording_gets_413() -> None:
     with TestClient(create_app(settings(max_recording_steps=5), (tiny(),))) as client:

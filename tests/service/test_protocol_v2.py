@@ -102,7 +102,7 @@ def asked(**changes: Any) -> dict[str, Any]:
 
 
 @pytest.mark.attack("v2 JSON", "bad JSON, 100,000 levels deep", "400")
-@pytest.mark.attack("v2 JSON", "huge, negative, bool in shape; shape does not match data", "400")
+@pytest.mark.attack("v2 JSON", "huge, negative or Boolean shapes; shapes that do not match the data", "400")
 @pytest.mark.attack("v2 JSON", "unknown input or datatype", "400")
 @pytest.mark.parametrize(
     ("body", "words"),
@@ -133,7 +133,7 @@ def test_malformed_requests_get_400(client: TestClient, body: object, words: str
     assert words in answer.json()["error"]
 
 
-@pytest.mark.attack("v2 JSON", "lying `binary_data_size`, header length > body, bytes left over", "400")
+@pytest.mark.attack("v2 JSON", "false `binary_data_size`, header longer than the body, leftover bytes", "400")
 @pytest.mark.attack("v2 JSON", "BYTES elements longer than their tensor", "400")
 def test_lying_lengths_get_400(client: TestClient) -> None:
     image = picture()
@@ -159,7 +159,7 @@ def test_samples_that_are_refused(client: TestClient, blobs: list[bytes], status
     assert infer(client, document(*blobs)).status_code == status
 
 
-@pytest.mark.attack("v2 JSON", "a document of many megabytes", "413, unparsed")
+@pytest.mark.attack("v2 JSON", "JSON of many megabytes", "413, unparsed")
 def test_a_large_document_is_not_parsed(client: TestClient) -> None:
     assert infer(client, b"[" + b"0," * MAX_DOCUMENT).status_code == 413
 

@@ -183,7 +183,7 @@ ENDLESS = f"{COUNT} SELECT i AS id, 1 AS topic_id, x'00' AS data FROM n"
 
 @pytest.mark.attack(
     "recordings",
-    "SQLite bags whose tables are views, virtual, computed or endless, and that would attach other files",
+    "SQLite bags with views, virtual, computed or endless tables, or that attach other files",
     "400; two plain tables are read, no other file is opened",
 )
 @pytest.mark.parametrize(
@@ -214,7 +214,7 @@ def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...],
 
 @pytest.mark.attack(
     "recordings",
-    "a SQLite bag whose pages lead to the same page again and again",
+    "SQLite bags with cyclic pages",
     "as many bytes as the file has, then a warning",
 )
 def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
@@ -235,7 +235,7 @@ def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
     assert any("longer than the file" in warning for warning in recording.warnings)
 
 
-@pytest.mark.attack("recordings", "bags whose chunks hold chunks that hold chunks", "one level is unpacked")
+@pytest.mark.attack("recordings", "bags with nested chunks", "one level is unpacked")
 def test_chunks_hold_no_chunks(tmp_path: Path) -> None:
     ros = b"op=\x05", b"compression=none", b"size=" + struct.pack("<I", 1 << 20)
     head = b"".join(struct.pack("<I", len(field)) + field for field in ros)
@@ -321,7 +321,7 @@ ELSEWHERE: dict[str, Callable[[h5py.File, Path], object]] = {
 
 @pytest.mark.attack(
     "recordings",
-    "HDF5 whose arrays lie elsewhere: in raw files, in other HDF5 files, behind links, behind references",
+    "HDF5 arrays in raw files, in other HDF5 files, behind links or references",
     "400; no byte of another file is read, whoever opens the recording",
 )
 @pytest.mark.parametrize("make", ELSEWHERE.values(), ids=ELSEWHERE)
@@ -333,7 +333,7 @@ def test_other_files_are_not_read(make: Callable[[h5py.File, Path], object], pri
         read_recording(tmp_path / "a.h5")
 
 
-@pytest.mark.attack("recordings", "HDF5 of tens of thousands of arrays", "400 after a bounded look")
+@pytest.mark.attack("recordings", "HDF5 with tens of thousands of arrays", "400 after a bounded look")
 @pytest.mark.parametrize(("many", "good"), [(4, True), (5, True), (6, False)])
 def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hdf5, "MOST_OBJECTS", 10)  # the group and its four arrays are five
@@ -383,9 +383,7 @@ def test_nothing_is_unpickled(name: str, tmp_path: Path) -> None:
     assert not (tmp_path / "made").exists()
 
 
-@pytest.mark.attack(
-    "recordings", "zip members called ../../t.npy, or that are links", "read where they are, never put on disk"
-)
+@pytest.mark.attack("recordings", "zip members named ../../t.npy, or links", "read where they are, never put on disk")
 def test_names_in_a_zip_file_are_no_paths(tmp_path: Path) -> None:
     folder = tmp_path / "one" / "two"
     folder.mkdir(parents=True)

@@ -366,9 +366,7 @@ def test_zstd_without_its_library_is_said(tmp_path: Path, monkeypatch: pytest.Mo
         read_recording(path)
 
 
-@pytest.mark.attack(
-    "recordings", "AEDAT 4 with a header of megabytes of nodes", "read in time linear in its length, or 400"
-)
+@pytest.mark.attack("recordings", "AEDAT 4 with megabytes of header nodes", "read in time linear in its length, or 400")
 @pytest.mark.parametrize(
     "filler", ['key="typeIdentifier"', 'key="sizeX"', '<node name="1" path="outInfo/1/', "outInfo/1/"]
 )

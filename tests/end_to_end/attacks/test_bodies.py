@@ -31,7 +31,7 @@ def test_hostile_forms_get_400_or_413(port: int, name: str) -> None:
     assert list(answer) == ["error"]
 
 
-@pytest.mark.attack("body", "client leaves while sending", "no traceback in the log")
+@pytest.mark.attack("body", "a client that leaves while sending", "no traceback in the log")
 def test_a_client_that_leaves_makes_no_noise(port: int, caplog: pytest.LogCaptureFixture) -> None:
     def answered() -> list[str]:
         """The counters of this route."""
@@ -84,7 +84,9 @@ def test_unknown_names_get_404(port: int, name: str) -> None:
 
 
 @pytest.mark.attack(
-    "names and methods", "static `/..%2f`", "404: each file of the page is a route, nothing else is reachable"
+    "names and methods",
+    "`/..%2f` below the page's files",
+    "404: each file of the page is a route, nothing else is reachable",
 )
 @pytest.mark.parametrize(
     "path", ["/..%2f", "/..%2fpyproject.toml", "/%2e%2e/api.py", "/static/../api.py", "/.env", "//etc/passwd"]
@@ -93,7 +95,7 @@ def test_no_file_outside_the_page_is_served(port: int, path: str) -> None:
     assert status_of(talk(port, get(path))) == 404
 
 
-@pytest.mark.attack("names and methods", "Range bomb", "cheap")
+@pytest.mark.attack("names and methods", "a request for thousands of ranges", "cheap")
 def test_a_range_bomb_is_cheap(port: int) -> None:
     ranges = ",".join(f"{n}-{n + 1}" for n in range(0, 4000, 2))[:15_000]
     answer = talk(port, get("/", f"Range: bytes={ranges}"))
@@ -139,7 +141,7 @@ def test_the_token_guards_everything_but_health_and_the_page() -> None:
             assert status_of(talk(port, get(path))) == 200
 
 
-@pytest.mark.attack("answers", "every error", "no path, no `0x`, no traceback")
+@pytest.mark.attack("answers", "details of the service in error messages", "no path, no `0x`, no traceback")
 def test_defects_leak_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     fail = Mock(side_effect=RuntimeError(f"secret at {hex(id(port))} in {__file__}"))
     monkeypatch.setattr("spikesight.service.upload.predict.kind_of", fail)

@@ -75,7 +75,7 @@ FLOODS = {
 
 
 @pytest.mark.attack(
-    "connections", "silent, slow headers, slow body, slow chunks", "408 and close within the receive deadline (10 s)"
+    "connections", "silent clients; slow headers, bodies and chunks", "408 and close within the receive deadline (10 s)"
 )
 @pytest.mark.parametrize(
     ("sent", "trickle"),
@@ -96,7 +96,7 @@ def test_slow_senders_get_408(port: int, sent: bytes, trickle: bytes) -> None:
     assert list(body_of(answer)) == ["error"]
 
 
-@pytest.mark.attack("connections", "keep-alive and pipelining beside the deadline", "live on")
+@pytest.mark.attack("connections", "keep-alive and pipelining across deadlines", "live on")
 def test_keep_alive_and_pipelining_live_on(port: int) -> None:
     request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -133,7 +133,7 @@ HANDSHAKES = {
 }
 
 
-@pytest.mark.attack("connections", "requests that fail as the handshake of a WebSocket", "4xx and closed, at once")
+@pytest.mark.attack("connections", "malformed WebSocket handshakes", "4xx and closed, at once")
 @pytest.mark.parametrize("name", HANDSHAKES)
 def test_a_handshake_that_fails_is_answered_and_closed(name: str) -> None:
     request = HANDSHAKES[name].replace(b"Connection: close", b"Connection: Upgrade")
@@ -143,7 +143,7 @@ def test_a_handshake_that_fails_is_answered_and_closed(name: str) -> None:
         assert alive(port)
 
 
-@pytest.mark.attack("connections", "one unfinished header, 50 MB", "431 or close after 16 KiB of raw bytes; no memory")
+@pytest.mark.attack("connections", "an unfinished header of 50 MB", "431 or close after 16 KiB of raw bytes; no memory")
 def test_an_endless_header_costs_no_memory(port: int) -> None:
     before = resident()
     with socket.create_connection(("127.0.0.1", port)) as peer:
@@ -176,7 +176,7 @@ def test_half_open_connections_leave_health_alive(port: int) -> None:
 
 
 @pytest.mark.attack(
-    "connections", "answers that are never read, of one request or a pipeline", "cut off after 10 s; logged as no error"
+    "connections", "answers that are never read, to one request or a pipeline", "cut off after 10 s; logged as no error"
 )
 @pytest.mark.parametrize("n", [1, 16])
 def test_who_never_reads_holds_no_connection(n: int, caplog: pytest.LogCaptureFixture) -> None:
@@ -253,7 +253,7 @@ def test_requests_that_are_wrong_or_odd_are_answered_and_the_service_lives(port:
     assert alive(port)
 
 
-@pytest.mark.attack("WebSocket", "fragments, pings or pongs without end, before hello or after", "1008, or cut off")
+@pytest.mark.attack("WebSocket", "endless fragments, pings or pongs, before or after hello", "1008, or cut off")
 @pytest.mark.parametrize("flood", FLOODS)
 @pytest.mark.parametrize("greeted", [False, True])
 def test_a_flood_ends_the_stream(port: int, flood: str, greeted: bool) -> None:
@@ -270,7 +270,7 @@ def test_a_flood_ends_the_stream(port: int, flood: str, greeted: bool) -> None:
     assert alive(port)
 
 
-@pytest.mark.attack("WebSocket", "pings without end from who does not read", "cut off above 8 MiB of pongs")
+@pytest.mark.attack("WebSocket", "endless pings from a client that does not read", "cut off above 8 MiB of pongs")
 def test_pongs_do_not_pile_up_for_who_does_not_read() -> None:
     with running(max_unread=100_000) as port, connected(port) as peer:
         peer.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -304,8 +304,10 @@ def test_a_hello_in_pieces_and_pings_between_are_taken(port: int) -> None:
             assert peer.heard() == (Opcode.PONG, b"again")
 
 
-@pytest.mark.attack("load", "queue full", "503 + Retry-After")
-@pytest.mark.attack("load", "queue full, connections kept alive", "503 before the body is read; the connection goes on")
+@pytest.mark.attack("load", "full queue", "503 + Retry-After")
+@pytest.mark.attack(
+    "load", "full queue with kept-alive connections", "503 before the body is read; the connection goes on"
+)
 def test_a_full_queue_gets_503_and_keeps_its_connections() -> None:
     """Refusals come before the body is read; the connection goes on, and so does the count of requests."""
     body = picture(".jpg", size=(400, 300))

@@ -72,7 +72,7 @@ def slow_head(port: int) -> socket.socket:
 
 
 @pytest.mark.attack(
-    "connections", "TLS handshakes that never come, or half a head after one", "the proxy's: closed after 10 s"
+    "connections", "unfinished TLS handshakes, or half a header after one", "the proxy's: closed after 10 s"
 )
 @pytest.mark.parametrize("attack", [silent, slow_head])
 def test_who_is_silent_is_closed_and_keeps_nobody_out(proxy: int, attack: Callable[[int], socket.socket]) -> None:
@@ -83,7 +83,7 @@ def test_who_is_silent_is_closed_and_keeps_nobody_out(proxy: int, attack: Callab
             assert peer.recv(4096) == b"" or peer.recv(4096) == b"", "closed, after an alert or a status"
 
 
-@pytest.mark.attack("connections", "a head of more than 16 KiB, over TLS", "the proxy's: 431")
+@pytest.mark.attack("connections", "headers of more than 16 KiB, over TLS", "the proxy's: 431")
 @pytest.mark.parametrize(
     ("request_of", "status"),
     [

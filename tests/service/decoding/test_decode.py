@@ -66,7 +66,7 @@ def exif_turned(data: bytes, orientation: int) -> bytes:
     return data[:2] + segment(0xE1, b"Exif\0\0" + tiff) + data[2:]
 
 
-@pytest.mark.attack("images", "EXIF-rotated", "200, upright")
+@pytest.mark.attack("images", "EXIF rotation", "200, upright")
 def test_exif_rotation_is_applied() -> None:
     data = picture(".jpg", (40, 30))
     assert decode_image(exif_turned(data, 6), 10_000).shape == (40, 30, 3)
@@ -122,7 +122,7 @@ def test_what_heads_promise(kind: str, data: bytes, size: tuple[int, int]) -> No
     assert image_format(data) == kind
 
 
-@pytest.mark.attack("images", "a head of a hundred thousand pieces", "400 after the first few hundred")
+@pytest.mark.attack("images", "a header of a hundred thousand segments", "400 after the first few hundred")
 @pytest.mark.parametrize("piece", [segment(0xFE, b""), b"\xff"], ids=["comments", "fill bytes"])
 def test_a_head_without_end_is_not_read_to_its_end(piece: bytes) -> None:
     end = frame(0xC0, 40, 30) + SCAN
@@ -203,7 +203,7 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
         module.read_limited(path)
 
 
-@pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")
+@pytest.mark.attack("recordings", "vectors that unpack to more events than fit into memory", "413")
 @pytest.mark.parametrize("where", ["joined", "Sanitiser"])
 def test_what_does_not_fit_into_memory_is_too_large(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     full = Mock(side_effect=MemoryError)

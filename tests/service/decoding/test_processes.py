@@ -77,7 +77,7 @@ async def test_large_arrays_come_beside_the_rest_and_may_be_written_to() -> None
 # ---------------------------------------------------------------------------------------------------- ends
 
 
-@pytest.mark.attack("recordings", "a decoder that does not end", "killed at the deadline; others go on")
+@pytest.mark.attack("recordings", "a decoder that never ends", "killed at the deadline; others go on")
 @pytest.mark.parametrize("function", [endless, calls.dribbling])
 async def test_an_endless_call_is_killed_at_its_deadline_and_holds_nobody_up(function: Callable[[], None]) -> None:
     with calling() as call:
@@ -118,7 +118,7 @@ async def test_what_has_expired_in_the_queue_is_not_begun(folder: Path, late: bo
         assert len(list(folder.glob("*/begun"))) == (0 if late else 1)
 
 
-@pytest.mark.attack("load", "files for which a container has no memory left, when the kernel ends their decoder", "503")
+@pytest.mark.attack("load", "files that exceed the container's memory, so that the kernel kills their decoder", "503")
 @pytest.mark.parametrize(
     ("number", "error", "spent"),
     [(signal.SIGKILL, OutOfMemory, None), (signal.SIGSEGV, Killed, False), (signal.SIGXCPU, Killed, True)],
@@ -160,7 +160,7 @@ async def test_a_fork_server_that_was_killed_is_started_anew() -> None:
         assert await call(os.getppid) != server
 
 
-@pytest.mark.attack("recordings", "SIGTERM for the service and its decoders while a file is decoded", "it is answered")
+@pytest.mark.attack("recordings", "SIGTERM to the service and its decoders during decoding", "it is answered")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_call_outlives_signals_for_the_service(folder: Path, number: signal.Signals) -> None:
     with calling() as call:
@@ -249,7 +249,7 @@ async def test_memory_is_handed_back_while_calls_go_on(monkeypatch: pytest.Monke
 )
 @pytest.mark.attack(
     "load",
-    "recordings that unpack to more than a container has, from many connections",
+    "recordings from many connections that unpack to more than the container's memory",
     "decoders share what the container's limit leaves beside the service; 413",
 )
 def test_the_least_limit_counts(own: str, files: dict[str, str], expected: int, tmp_path: Path) -> None:
@@ -272,7 +272,7 @@ def test_arrays_and_records_come_back_as_they_are(answer: object) -> None:
     assert (good, type(found), repr(found)) == (True, type(answer), repr(answer))
 
 
-@pytest.mark.attack("recordings", "a decoder's answer that is none", "refused")
+@pytest.mark.attack("recordings", "an invalid answer of a decoder", "refused")
 @pytest.mark.parametrize(
     "data",
     [b"", b"\x80", b"garbage", pickle.dumps(1), pickle.dumps((False, "no error")), pickle.dumps((2, 3))]
@@ -285,7 +285,7 @@ def test_what_is_no_answer_is_refused(data: bytes) -> None:
 
 @pytest.mark.attack(
     "recordings",
-    "an answer forged by a decoder that a file took over",
+    "a forged answer of a hijacked decoder",
     "400; only arrays, records and errors are built from it",
 )
 async def test_a_forged_answer_runs_nothing(folder: Path) -> None:
@@ -301,7 +301,7 @@ async def test_a_forged_answer_runs_nothing(folder: Path) -> None:
 
 @pytest.mark.attack(
     "recordings",
-    "a decoder that a file took over looks for secrets in its environment",
+    "a hijacked decoder that looks for secrets in its environment",
     "there are none: no token, no key, nothing but where libraries lie",
 )
 async def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture) -> None:
@@ -325,7 +325,7 @@ async def test_the_environment_holds_no_secrets(monkeypatch: pytest.MonkeyPatch,
 @landlock
 @pytest.mark.attack(
     "recordings",
-    "a decoder that a file took over reads, lists, writes, links or removes files, reads /proc, calls out, signals",
+    "a hijacked decoder that reads, lists, writes, links or removes files, reads /proc, connects or sends signals",
     "nothing beyond its own folder (Landlock; a line in the log says where the kernel has none)",
 )
 async def test_nothing_else_is_reached(folder: Path) -> None:

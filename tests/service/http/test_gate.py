@@ -90,8 +90,8 @@ def test_who_is_leaving() -> None:
     assert leaving.status(path="/health/live") == 200
 
 
-@pytest.mark.attack("load", "rate limit", "429 + Retry-After")
-@pytest.mark.attack("load", "one IPv6 network, each time from another address of it", "one client's rate")
+@pytest.mark.attack("load", "requests above the rate limit", "429 + Retry-After")
+@pytest.mark.attack("load", "changing addresses of one IPv6 network", "one client's rate")
 def test_rates_are_of_addresses_and_not_of_health() -> None:
     asked = Asked(requests_per_s=1)
     assert [asked.status() for _ in range(2)] == [200, 429]
@@ -102,7 +102,9 @@ def test_rates_are_of_addresses_and_not_of_health() -> None:
     assert asked.answer()[1][b"retry-after"] == b"1"
 
 
-@pytest.mark.attack("load", "X-Forwarded-For of who is no trusted proxy, or before what it added", "not believed")
+@pytest.mark.attack(
+    "load", "forged X-Forwarded-For, from a client or in front of a trusted proxy's entry", "not believed"
+)
 @pytest.mark.parametrize(
     ("peer", "forwarded", "client"),
     [
@@ -120,12 +122,12 @@ def test_trusted_proxies_say_who_asks(peer: str, forwarded: list[str], client: s
     assert asked.clients == [client]
 
 
-@pytest.mark.attack("teaching", "POST of another origin's page", "403, no session is begun")
-@pytest.mark.attack("host, token, origins", "two Hosts", "400")
-@pytest.mark.attack("WebSocket", "evil or null Origin", "403 before accept; none (command-line client): allowed")
+@pytest.mark.attack("teaching", "POST from a page of another origin", "403, no session is begun")
+@pytest.mark.attack("host, token, origins", "two Host headers", "400")
+@pytest.mark.attack("WebSocket", "foreign or null Origin", "403 before accept; none (command-line client): allowed")
 @pytest.mark.attack("body", "Content-Encoding gzip, deflate, br", "415")
 @pytest.mark.attack(
-    "host, token, origins", "POST of another page's form: foreign Origin, `Sec-Fetch-Site: cross-site`", "403"
+    "host, token, origins", "form POST from another page: foreign Origin, `Sec-Fetch-Site: cross-site`", "403"
 )
 @pytest.mark.parametrize(
     ("of", "expected"),
@@ -175,7 +177,7 @@ def test_hosts(good: bool, hosts: str) -> None:
     assert {host for host in hosts.split() if gate.hosts.allow(host) != good} == set()
 
 
-@pytest.mark.attack("body", "over the limit, by length or chunked", "413 JSON")
+@pytest.mark.attack("body", "bodies over the limit, with a length or chunked", "413 JSON")
 @pytest.mark.parametrize("pieces", [1, 4])
 def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(pieces: int) -> None:
     asked, body = Asked(max_body=400), [b"x" * (400 // pieces)] * pieces
@@ -185,7 +187,7 @@ def test_a_body_of_the_limit_is_taken_and_one_byte_more_is_not(pieces: int) -> N
     assert headers[b"connection"] == b"close"
 
 
-@pytest.mark.attack("teaching", "a body above the limit", "413 before it is read")
+@pytest.mark.attack("teaching", "a body over the limit", "413 before it is read")
 @pytest.mark.parametrize(("length", "code"), [("400", 200), ("401", 413), ("9" * 400, 413), ("x", 200), ("٤٠١", 200)])
 def test_a_length_is_believed_where_it_is_one(length: str, code: int) -> None:
     assert Asked(max_body=400).status(method="POST", headers={**OURS, "content-length": length}) == code

@@ -178,7 +178,9 @@ class Address(str):
     """One that can be watched."""
 
 
-@pytest.mark.attack("connections", "many addresses, each once", "an address that holds nothing is forgotten")
+@pytest.mark.attack(
+    "connections", "many addresses with one connection each", "an address that holds nothing is forgotten"
+)
 @pytest.mark.parametrize(("total", "own"), [(1, 1), (0, 1), (1, 0)])
 def test_addresses_that_hold_nothing_are_forgotten(total: int, own: int) -> None:
     places, address = Quota(total, own), Address("192.0.2.7")
@@ -189,7 +191,7 @@ def test_addresses_that_hold_nothing_are_forgotten(total: int, own: int) -> None
     assert watched() is None
 
 
-@pytest.mark.attack("connections", "one IPv6 network, each time from another address of it", "one client's share")
+@pytest.mark.attack("connections", "changing addresses of one IPv6 network", "one client's share")
 @pytest.mark.parametrize(
     ("one", "other", "same"),
     [

@@ -226,7 +226,7 @@ def test_of_two_saved_models_whose_names_differ_in_case_one_is_served(tmp_path: 
 
 @pytest.mark.attack(
     "model files",
-    "saved models with others' names, damaged, unreadable, links",
+    "saved models that are damaged, unreadable, links, or have another's name",
     "left out with a warning; the start goes on",
 )
 def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -90,7 +90,7 @@ for most in (10, 20):
 """
 
 
-@pytest.mark.attack("sinks", "a disk that is full for a while", "whole lines or none; the message waits")
+@pytest.mark.attack("sinks", "a temporarily full disk", "whole lines or none; the message waits")
 def test_a_line_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
     """The largest size of a file stands for a disk: it takes a part of the line, and then none."""
     path = tmp_path / "lines"
@@ -181,7 +181,7 @@ LONG = b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000 + b"\r\n\r\n"
 
 
 @pytest.mark.attack("sinks", "a receiver that redirects", "not followed: the message waits")
-@pytest.mark.attack("sinks", "an answer that is no HTTP, or has headers without end", "the message waits")
+@pytest.mark.attack("sinks", "an answer that is not HTTP, or has endless headers", "the message waits")
 @pytest.mark.parametrize(
     ("answer", "error", "words"),
     [
@@ -269,7 +269,7 @@ class Closable:
         self.closed = True
 
 
-@pytest.mark.attack("sinks", "a receiver that goes and comes back", "every message comes, in order")
+@pytest.mark.attack("sinks", "a receiver that restarts", "every message comes, in order")
 def test_no_message_is_lost_while_the_receiver_restarts_twice() -> None:
     count = 1000
     receiver = Receiver(cut_at=(count // 4, count // 2))

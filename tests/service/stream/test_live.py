@@ -211,7 +211,7 @@ def closed_for(port: int, *messages: str | bytes) -> tuple[int, str]:
         return close_code(socket), socket.close_reason or ""
 
 
-@pytest.mark.attack("WebSocket", "text where bytes are due", "1003")
+@pytest.mark.attack("WebSocket", "text instead of bytes", "1003")
 @pytest.mark.parametrize(
     ("message", "says"),
     [
@@ -236,7 +236,7 @@ def test_bad_utf8_closes_1007(port: int) -> None:
         assert close_code(socket) == 1007
 
 
-@pytest.mark.attack("WebSocket", "message > 4 MiB", "1009, or cut off for who is still sending")
+@pytest.mark.attack("WebSocket", "messages over 4 MiB", "1009, or cut off for who is still sending")
 def test_a_large_message_ends_the_stream(port: int) -> None:
     with greeted(port) as socket:
         with suppress(ConnectionClosed):  # the refusal may come before all of it is sent
@@ -244,16 +244,16 @@ def test_a_large_message_ends_the_stream(port: int) -> None:
         assert close_code(socket) in (1006, 1009)
 
 
-@pytest.mark.attack("WebSocket", "deflate", "not negotiated")
+@pytest.mark.attack("WebSocket", "deflate compression", "not negotiated")
 def test_compression_is_not_negotiated(port: int) -> None:
     with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/v1/stream", compression="deflate") as socket:
         assert socket.protocol.extensions == []
 
 
-@pytest.mark.attack("WebSocket", "bad token in the handshake / in hello", "401 / close 1008")
-@pytest.mark.attack("WebSocket", "flood", "1008 above the rate cap")
+@pytest.mark.attack("WebSocket", "wrong token in the handshake or in hello", "401 / close 1008")
+@pytest.mark.attack("WebSocket", "too many messages per second", "1008 above the rate cap")
 @pytest.mark.attack("WebSocket", "too many streams", "503 in the handshake")
-@pytest.mark.attack("WebSocket", "no hello; idle", "1008; 1001")
+@pytest.mark.attack("WebSocket", "no hello; no message for long", "1008; 1001")
 def test_limits_of_a_stream() -> None:
     with running(max_sessions=2, hello_s=0.3, idle_s=0.6, messages_per_s=20, token="0123456789abcdef") as port:
         token = {"token": "0123456789abcdef"}
@@ -287,7 +287,7 @@ def test_one_address_holds_its_share_of_the_streams() -> None:
         assert "this address" in json.loads(answer.body or b"")["error"]
 
 
-@pytest.mark.attack("WebSocket", "streams that say nothing", "hold no place of those who have the token")
+@pytest.mark.attack("WebSocket", "streams that never send hello", "hold no place of those who have the token")
 def test_who_says_nothing_holds_no_place() -> None:
     with running(max_sessions=1, token="0123456789abcdef") as port, ExitStack() as stack:
         silent = [stack.enter_context(raw(port)) for _ in range(3)]
@@ -297,7 +297,7 @@ def test_who_says_nothing_holds_no_place() -> None:
             assert close_code(silent[2]) == 1013, "the place is taken meanwhile"
 
 
-@pytest.mark.attack("WebSocket", "a message on which the service fails", "1011")
+@pytest.mark.attack("WebSocket", "a message that makes the service fail", "1011")
 def test_a_stream_on_which_the_service_fails_closes_1011(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with greeted(port) as socket:
         monkeypatch.setattr(StreamCore, "batches", Mock(side_effect=ZeroDivisionError))

@@ -119,7 +119,7 @@ def test_who_sends_few_frames_and_wants_the_freshest_waits_for_no_empty_bins(mod
     assert not any(given.reset for frame in sent for batch in batches(stream, frame) for given in batch.inputs[1:])
 
 
-@pytest.mark.attack("WebSocket", "a message that spans hours", "taken in pieces: memory stays bounded")
+@pytest.mark.attack("WebSocket", "one message with hours of events", "taken in pieces: memory stays bounded")
 def test_a_packet_of_many_bins_comes_in_pieces_of_which_the_last_says_so() -> None:
     stream = core()
     parts = batches(stream, packet(1, *range(0, 40 * BIN_US, BIN_US)))
@@ -130,7 +130,9 @@ def test_a_packet_of_many_bins_comes_in_pieces_of_which_the_last_says_so() -> No
 
 
 @pytest.mark.attack(
-    "WebSocket", "events so far apart that each closes more bins than may wait", "`freshest`: those bins are not made"
+    "WebSocket",
+    "events so far apart that each closes more bins than the queue holds",
+    "`freshest`: those bins are not made",
 )
 def test_the_freshest_jump_over_a_silence_of_more_bins_than_may_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     stream = core(mode="freshest")
@@ -308,7 +310,7 @@ async def test_others_are_served_between_the_messages_of_a_burst(monkeypatch: py
         assert "another" in log[log.index(before) : log.index(after)]
 
 
-@pytest.mark.attack("WebSocket", "messages that are not read", "once 8 MiB wait they are thrown away")
+@pytest.mark.attack("WebSocket", "unread answers", "once 8 MiB wait they are thrown away")
 @pytest.mark.parametrize("message", ["x" * 100, b"x" * 100])
 async def test_what_is_not_read_is_bounded_in_bytes(message: str | bytes) -> None:
     outbox = Outbox(Client(reads=False), lambda _: None, 1000)  # type: ignore[arg-type]

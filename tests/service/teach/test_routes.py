@@ -46,7 +46,7 @@ from tests.support.serving.streams import predictions
 from tests.support.waiting import PATIENCE_S
 
 
-@pytest.mark.attack("teaching", "ids that are guessed", "24 random hex digits, listed nowhere")
+@pytest.mark.attack("teaching", "guessed ids", "24 random hex digits, listed nowhere")
 def test_a_session_serves_what_it_learnt_from_files(client: Client, session: RemoteTeaching, record: Record) -> None:
     begun = session.state()
     assert (begun.features, begun.ready, begun.classes) == ("tiny", False, [])
@@ -104,7 +104,7 @@ UNFIT = ("", "x" * 65, "teaching-" + "0" * 24, "a.steps; index", "a/b", "..", ".
 
 
 @pytest.mark.attack("teaching", "saving as `..`, `CON`, `a.`, another session's id", "400")
-@pytest.mark.attack("teaching", "saving over a model of somebody else, also one that is not served now", "409")
+@pytest.mark.attack("teaching", "overwriting somebody else's model, served or not", "409")
 def test_a_saved_model_is_served_to_all_and_after_a_restart(
     client: Client, session: RemoteTeaching, record: Record, saved: Path, tmp_path: Path
 ) -> None:
@@ -181,7 +181,7 @@ def test_a_still_recording_gives_nothing(session: RemoteTeaching, tmp_path: Path
     assert (given.taken, given.skipped) == ([], 6)
 
 
-@pytest.mark.attack("teaching", "hostile names of classes", "400")
+@pytest.mark.attack("teaching", "hostile class names", "400")
 @pytest.mark.parametrize("label", ["", "   ", "x" * 65, "a\0b", "a\nb", "\u202e"])
 def test_names_of_classes_are_bounded(session: RemoteTeaching, record: Record, label: str) -> None:
     assert refused(session.show, label, record("lying", 0))[0] == 400
@@ -232,7 +232,7 @@ ROUTES = (
 )
 
 
-@pytest.mark.attack("teaching", "ids of none: guessed, `..%2f`, `%00`, long ones", "400, 404 on every route")
+@pytest.mark.attack("teaching", "ids without a session: guessed, `..%2f`, `%00`, long", "400, 404 on every route")
 @pytest.mark.parametrize("identity", ["teaching-" + "0" * 24, "..%2f", "%2e%2e", "%00", "a" * 65, "x%0d%0aX:y", "%ff"])
 def test_ids_of_no_session(port: int, identity: str) -> None:
     for method, below in ROUTES:
@@ -245,7 +245,7 @@ OTHERS = ("tiny", "pixels")  # served, and not saved here
 NEVER = ("..%2f", "%2e%2e", "a%2fb", "%00", "a" * 65, "bystander", ".hidden", "teaching-" + "0" * 24)
 
 
-@pytest.mark.attack("teaching", "removing `..`, `a%2fb`, what is no saved model", "400, 404, 409")
+@pytest.mark.attack("teaching", "removing `..`, `a%2fb`, or a model that was not saved", "400, 404, 409")
 @pytest.mark.parametrize("name", [*OTHERS, *NEVER])
 def test_only_saved_models_are_removed(port: int, saved: Path, name: str) -> None:
     (saved / "bystander").mkdir(exist_ok=True)
@@ -256,7 +256,7 @@ def test_only_saved_models_are_removed(port: int, saved: Path, name: str) -> Non
     assert sorted(saved.rglob("*")) == before
 
 
-@pytest.mark.attack("teaching", "another's id in metrics, logs, lists, names of threads", "in none of them")
+@pytest.mark.attack("teaching", "another session's id in metrics, logs, lists or thread names", "in none of them")
 def test_a_sessions_id_is_told_to_nobody(
     port: int, client: Client, session: RemoteTeaching, record: Record, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -370,7 +370,7 @@ def test_a_camera_of_the_service_is_shown() -> None:
             refusal(lambda: hear(stream, never, "the end"), "takes no packets", ClientError)
 
 
-@pytest.mark.attack("teaching", "streams on ids of no session", "1008")
+@pytest.mark.attack("teaching", "streams with ids without a session", "1008")
 @pytest.mark.parametrize(
     "hello", [{"teaching": "teaching-of-nobody"}, {"teaching": ""}, {"teaching": "x", "source": "0"}]
 )
@@ -379,7 +379,7 @@ def test_streams_of_no_session_are_refused(client: Client, hello: dict) -> None:
     assert (status, "no teaching session of that id" in said) == (1008, True)
 
 
-@pytest.mark.attack("teaching", "messages that make no sense", "told so; 1003")
+@pytest.mark.attack("teaching", "invalid messages", "told so; 1003")
 def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) -> None:
     with client.stream(teaching=session.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):

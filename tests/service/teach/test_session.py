@@ -131,7 +131,7 @@ async def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
 
 
 @pytest.mark.attack(
-    "teaching", "more than 32 classes, at once or by renaming what is on its way", "32; nothing is taken beyond"
+    "teaching", "more than 32 classes, at once or by renaming during learning", "32; nothing is taken beyond"
 )
 async def test_classes_are_so_many_also_when_they_come_at_once() -> None:
     bench = Bench()
@@ -232,7 +232,7 @@ async def test_a_session_that_fails_to_begin_holds_no_place(monkeypatch: pytest.
         await sessions.begin("a", None)
 
 
-@pytest.mark.attack("teaching", "one session at every bin", "400: it runs at its own")
+@pytest.mark.attack("teaching", "one session at many bin lengths", "400: it runs at its own")
 async def test_a_session_runs_at_its_own_bin() -> None:
     async with teaching() as (_, sessions):
         model = (await sessions.begin("a", None)).learner.model
@@ -259,7 +259,7 @@ async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatc
         assert Counter(packed) == {"greedy": 40, "other": 1}
 
 
-@pytest.mark.attack("teaching", "sessions left alone", "forgotten after 30 minutes")
+@pytest.mark.attack("teaching", "unused sessions", "forgotten after 30 minutes")
 async def test_an_unused_session_ends_though_nobody_asks() -> None:
     async with teaching(teaching_idle_s=0.01) as (runtime, sessions):
         identity = (await sessions.begin("a", None)).id
