@@ -115,7 +115,7 @@ def percent(correct: int, count: int) -> str:
 
 def models(root: str) -> Iterator[str]:
     """The shipped models, by their own cards; `root` leads from the page to the project."""
-    yield from head("model", "right on test data, 95 %", "best guess right")
+    yield from head("model", "accuracy (as shown), 95 %", "top-1 accuracy")
     for name, folder in shipped().items():
         test = read_config(folder)[2].metrics["test"]
         both = (percent(one["correct"], one["count"]) if one else "" for one in (test, test.get("best_guess")))
