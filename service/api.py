@@ -34,7 +34,6 @@ from spikesight.service.http.metrics import CONTENT_TYPE
 from spikesight.service.http.shares import address_of
 from spikesight.service.page import routes as page
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.request import AnswerSpec
 from spikesight.service.settings import Settings
 from spikesight.service.sinks.delivery import Deliveries, Delivery, open_deliveries
 from spikesight.service.stream import cameras as camera_routes
@@ -43,7 +42,8 @@ from spikesight.service.stream.endpoint import stream
 from spikesight.service.teach import routes as teach
 from spikesight.service.teach.sessions import TeachingSessions
 from spikesight.service.upload import encode
-from spikesight.service.upload.predict import Options, predict, read_body
+from spikesight.service.upload.predict import Options, asked, predict
+from spikesight.service.upload.request import AnswerSpec
 
 DESCRIPTION = """Spiking classifiers for event cameras, recordings and images.
 
@@ -92,7 +92,7 @@ def create_app(
         responses={"default": {"model": ErrorBody, "description": "a refusal: why, in one sentence"}},
         exception_handlers=errors.HANDLERS,
     )
-    app.state.runtime = runtime
+    app.state.runtime, app.state.sessions = runtime, sessions
     runtime.metrics.registry.register(cameras)
     runtime.metrics.registry.register(deliveries)
 
@@ -108,8 +108,9 @@ def create_app(
             expose_headers=("inference-header-content-length", "retry-after"),
         )
     app.add_middleware(Observer, metrics=runtime.metrics)
+    refusing = [Depends(refuse_in_replica)] if replica else []
+    app.include_router(teach.router(sessions), dependencies=refusing, include_in_schema=not replica)
     for routes in (
-        one_process() if replica else teach.router(sessions),
         health(runtime),
         v1(runtime, cameras, sessions),
         encode.router(runtime),
@@ -133,16 +134,9 @@ def describe_token(app: FastAPI) -> None:
         document["paths"][path]["get"]["security"] = []
 
 
-def one_process() -> APIRouter:
-    """Return the routes of teaching and of saved models in a replica, which refuses them."""
-    routes = APIRouter(include_in_schema=False)
-
-    @routes.api_route("/v1/teach{_:path}", methods=["GET", "POST", "PATCH", "DELETE"])
-    @routes.api_route("/v1/models/{_}", methods=["DELETE"])
-    async def refuse() -> None:
-        raise errors.ServiceError(501, "this is for one service: start it without --cluster")
-
-    return routes
+async def refuse_in_replica() -> None:
+    """Refuse what lives in one process alone."""
+    raise errors.ServiceError(501, "this is for one service: start it without --cluster")
 
 
 def health(runtime: Runtime) -> APIRouter:
@@ -163,10 +157,7 @@ def health(runtime: Runtime) -> APIRouter:
         return JSONResponse({"ready": good}, 200 if good else 503)
 
     @routes.get(
-        "/metrics",
-        summary="Prometheus metrics",
-        response_class=Response,
-        responses={200: content("text/plain")},
+        "/metrics", summary="Prometheus metrics", response_class=Response, responses={200: content("text/plain")}
     )
     async def metrics() -> Response:
         return Response(runtime.metrics.text(), media_type=CONTENT_TYPE)
@@ -214,9 +205,7 @@ def v1(runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> APIRou
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> Response:
         wanted = AnswerSpec(every=steps, confidence=confidence, error_rate=error_rate, objects=objects)
-        runtime.registry.get(model, bin_ms).scheduler.check_room()
-        data, filename = await read_body(request, name)
-        served = runtime.registry.get(model, bin_ms)  # as it is now: the model may have been replaced meanwhile
+        served, (data, filename) = await asked(runtime, request, name, model, bin_ms)
         body = await predict(runtime, served, data, filename, Options(logits, raw, wanted), address_of(request))
         return Response(body.model_dump_json(exclude_none=True), media_type="application/json")
 

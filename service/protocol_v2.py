@@ -22,7 +22,7 @@ from spikesight.service.http.bodies import Body, PredictBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import ServedModel, UnknownModel
+from spikesight.service.served.registry import ServedModel, UnknownModel
 from spikesight.service.upload.predict import Options, predict
 
 VERSION = "1"

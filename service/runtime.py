@@ -15,15 +15,15 @@ from spikesight.encoders.recordings.files import formats
 from spikesight.models.classifier import Classifier
 from spikesight.models.native.memory import keep_membranes
 from spikesight.models.native.threads import threads, use_threads
+from spikesight.service.decoding import sandbox
+from spikesight.service.decoding.processes import CALLS, DecoderProcesses
 from spikesight.service.http.connections import ConnectionLimiter
-from spikesight.service.http.errors import Expired, Overloaded
+from spikesight.service.http.errors import Overloaded, before
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.http.shares import FairQueue, Quota, share
-from spikesight.service.scheduler import sandbox
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.processes import CALLS, DecoderProcesses
-from spikesight.service.scheduler.registry import Registry, ServedModel
+from spikesight.service.served.registry import Registry, ServedModel
 from spikesight.service.settings import Settings
 from spikesight.version import __version__
 
@@ -86,11 +86,7 @@ class Runtime:
     @asynccontextmanager
     async def decoding(self, client: str, deadline: float) -> AsyncIterator[None]:
         """Wait for a free decoder process and hold it until the `async with` block ends. Raises Expired, Overloaded."""
-        try:
-            async with asyncio.timeout(max(0.0, deadline - time.monotonic())):
-                await self.decoder_queue.acquire(client)
-        except TimeoutError:
-            raise Expired from None
+        await before(deadline, self.decoder_queue.acquire(client))
         try:
             yield
         finally:
@@ -98,11 +94,7 @@ class Runtime:
 
     async def in_heavy_thread(self, work: Callable[[], T], deadline: float) -> T:
         """Run slow work in the thread reserved for it. Raises Expired, and whatever `work` raises."""
-        try:
-            working = asyncio.get_running_loop().run_in_executor(self.heavy, work)
-            return await asyncio.wait_for(working, max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            raise Expired from None
+        return await before(deadline, asyncio.get_running_loop().run_in_executor(self.heavy, work))
 
     def deadline(self) -> float:
         """Return a new request's deadline on time.monotonic()."""
@@ -126,6 +118,3 @@ class Runtime:
             self.held[holder] -= n
             if not self.held[holder]:
                 del self.held[holder]
-
-    def full(self) -> bool:
-        return self.registry.full()

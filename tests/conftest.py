@@ -54,8 +54,8 @@ def known_to_decoders() -> Iterator[None]:
     """Processes that decode files have imported what tests call in them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]))
-        if "spikesight.service.scheduler.processes" in sys.modules:
-            patch.setattr("spikesight.service.scheduler.processes.PRELOAD", "tests.support.serving.warm")
+        if "spikesight.service.decoding.processes" in sys.modules:
+            patch.setattr("spikesight.service.decoding.processes.PRELOAD", "tests.support.serving.warm")
         yield
 
 

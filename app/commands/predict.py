@@ -79,7 +79,7 @@ def _show(path: Path, answers: "Iterable[Answer]", args: argparse.Namespace, cla
     if args.json:
         found: dict[str, object] = {"file": str(path), **{name: getattr(whole, name) for name in FIELDS}}
         found["commitment"] = whole.commitment and whole.commitment.fields()
-        found["best_guess"] = classifier.labels[whole.index]
+        found["top1"] = whole.top1
         found["probabilities"] = dict(zip(classifier.labels, whole.probabilities))
         found["objects"] = whole.objects and [one.fields() for one in whole.objects]
         found["segments"] = [segment._asdict() for segment in segments]

@@ -12,36 +12,17 @@ if TYPE_CHECKING:  # really imported later, when the environment is set
 
 DESCRIPTION = """Start the service on this machine and print the address to open.
 
-Every flag is also a variable: SPIKESIGHT_PORT=9000, SPIKESIGHT_TOKEN=..., see `service/settings.py`."""
+Every setting is also a variable: SPIKESIGHT_PORT=9000, SPIKESIGHT_TOKEN=..., see docs/service/deployment.md."""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
-    """Add the command's flags. Flags named as a setting are absent from the arguments unless given."""
-    parser.argument_default = argparse.SUPPRESS
+    """Add the command's flags: one for each setting, and those of a cluster."""
+    from spikesight.service.settings import add_flags
+
+    add_flags(parser)
     add = parser.add_argument
-    add("--model", dest="models", action="append", metavar="NAME|FOLDER", help="a shipped model or a folder; repeat")
-    add("--host", help="address to listen on (127.0.0.1)")
-    add("--port", type=int, help="port to listen on (8000); 0 takes a free one")
-    add("--token", help="bearer token every client must send (better: SPIKESIGHT_TOKEN)")
-    add("--insecure", action="store_true", help="listen beyond this machine without a token")
-    add("--allow-host", dest="allowed_hosts", action="append", metavar="NAME", help="a further host name to answer to")
-    origin = "a page of another origin that may use the service"
-    add("--allow-origin", dest="allowed_origins", action="append", metavar="ORIGIN", help=origin)
-    proxy = "a proxy whose X-Forwarded-For says who asks"
-    add("--trusted-proxy", dest="trusted_proxies", action="append", metavar="ADDRESS", help=proxy)
-    add("--camera", dest="cameras", action="append", metavar="SOURCE", help="an event source it opens; repeat")
-    add("--bin-ms", dest="camera_bin_ms", type=float, metavar="B", help="length of a step of the cameras' streams")
-    add("--save-to", metavar="FOLDER", help="where models taught on the page are saved to, and served from")
-    sinks = "send cameras' predictions: https://, mqtt://, file:; repeat"
-    add("--to", dest="sinks", action="append", metavar="SINK", help=sinks)
-    every = "send every step, not only changes of the label"
-    add("--every-step", dest="sinks_every_step", action="store_true", help=every)
-    add("--max-batch", type=int, help="streams and images stepped together (8)")
-    add("--max-queue", type=int, help="requests waiting or running (32)")
-    add("--threads", type=int, help="threads that share a model's step (what the machine grants)")
-    add("--cluster", action="store_true", default=False, help="serve from several processes, on Ray Serve ([cluster])")
+    add("--cluster", action="store_true", help="serve from several processes, on Ray Serve ([cluster])")
     add("--replicas", type=int, default=2, metavar="N", help="processes of --cluster (2)")
-    add("--log-format", choices=("text", "json"), help="how logs are written (text)")
 
 
 def settings_from(args: argparse.Namespace) -> "Settings":

@@ -18,7 +18,7 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.networks.resnet import NETWORKS, ResNetConfig, SpikingResNet
 from spikesight.models.steps import Input
-from spikesight.service.upload.decode import decode, decode_image
+from spikesight.service.decoding.decode import decode, decode_image
 
 LABELS = tuple(str(digit) for digit in range(10))
 ACTIVE = 0.1  # share of the pixels with an event in a step

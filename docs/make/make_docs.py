@@ -2,7 +2,8 @@
 
 docs/results/results.csv            training/results/board.json
 docs/python.ipynb, docs/notebooks/  docs/python.md, docs/make/notebooks/
-tables in pages                     training/results/, benchmarks/results/, models/shipped/, the marks of tests
+tables in pages                     training/results/, benchmarks/results/, models/shipped/, the marks of tests,
+                                    service/settings.py
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`. With --check, only say what is out of date.
 """
@@ -30,9 +31,11 @@ from benchmarks.board.rows import BOARD, SIGNIFICANT, pairs, read_board
 from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
+from spikesight.service import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-PAGES = ("README.md", "docs/paper.md", "docs/results/results.md", "docs/service/security.md")
+SERVICE = ("docs/service/deployment.md", "docs/service/security.md")
+PAGES = ("README.md", "docs/paper.md", "docs/results/results.md", *SERVICE)
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RUNS = (
     ("N-MNIST, a shorter training, seeds 0 to 2", "nmnist-short", "nmnist"),
@@ -420,6 +423,7 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "others": partial(board, "motions", "signs", "emulated-days", "mnist"),
     "differences": differences,
     "attacks": attacks,
+    "settings": settings.table,
 }
 
 

@@ -27,14 +27,13 @@ def find(wanted: str) -> Path:
     """Return the folder of a shipped name, an address hf://owner/name@revision, or a path. Raises CheckpointError."""
     if wanted.startswith(SCHEME):
         return fetch(wanted)
-    known = starts()
-    if wanted in known:
-        return known[wanted]
+    if (known := starts().get(wanted)) is not None:
+        return known
     if (Path(wanted) / CONFIG).is_file():
         return Path(wanted)
     raise CheckpointError(
         f"no model {wanted!r}: give a folder with {CONFIG}, {SCHEME}owner/name, "
-        f"or a shipped name ({', '.join(known) or 'none'})"
+        f"or a shipped name ({', '.join(shipped()) or 'none'})"
     )
 
 

@@ -1,8 +1,9 @@
 """The account of open connections: how many each address holds, and until when each must send or read.
 
 uvicorn's protocols stay as they are: `Counted` only listens to what asyncio tells them. A connection is busy while the
-application works on a request or stream of it; else it has a deadline. Silent connections, slow or endless heads,
-answers that nobody reads, and handshakes that uvicorn never answers all end this way.
+application works on a request or stream of it; else it has a deadline. Silent connections, slow or endless heads, and
+handshakes that uvicorn never answers all end this way. Answers that nobody reads end a connection here alone: asyncio
+says when so many bytes wait that the application must pause, and from then on the client has `receive_s` to read on.
 """
 
 import asyncio
@@ -21,7 +22,6 @@ from spikesight.service.settings import Settings
 
 MAX_HEAD = 16 * 1024  # bytes until a request's headers are complete
 KEEP_ALIVE_S = 30.0  # seconds until the first byte of a connection's next request
-LAST_S = 2.0  # seconds in which a closing connection's client may read the last bytes
 SLICE = 4096  # bytes given to the parser at once: about 700 of the smallest WebSocket frames
 PARSING = 0.5  # share of a core for parsing one address's bytes, in bursts of 0.1 s: honest streams need a tenth of it
 PARSING_BURST_S = 0.1
@@ -36,24 +36,29 @@ Key = tuple[tuple[str, int], tuple[str, int]]
 class Connection:
     """One open connection. `calls`: how often it has reached the application, which works on `busy` requests of it."""
 
-    def __init__(self, transport: asyncio.Transport, key: Key, client: str, until: float) -> None:
-        self.transport, self.key, self.client, self.until = transport, key, client, until
+    def __init__(self, transport: asyncio.Transport, key: Key, client: str, receive_s: float) -> None:
+        self.transport, self.key, self.client, self._receive_s = transport, key, client, receive_s
+        self.until, self.read_by = self.soon(), math.inf  # time.monotonic() by which to send, and to read on
         self.busy = self.calls = 0
         self.unseen = 0  # bytes since the application was last busy; below 0 while the rest of a refused body may come
         self.ending = self.websocket = False
         self.sending = True  # or is between two requests
 
-    def begin(self, seconds: float) -> None:
-        """Note the first bytes of a next request: all of its head must come within these seconds."""
+    def soon(self) -> float:
+        """Return the deadline of what the client has to do now."""
+        return time.monotonic() + self._receive_s
+
+    def begin(self) -> None:
+        """Note the first bytes of a next request: all of its head must come soon."""
         if not self.sending:
-            self.sending, self.until = True, time.monotonic() + seconds
+            self.sending, self.until = True, self.soon()
 
     def end(self, last: bytes) -> None:
         """Send the last bytes and close; cut off whoever still does not read, or has left an earlier answer unread."""
         if self.ending or self.transport.is_closing() or self.transport.get_write_buffer_size():
             self.transport.abort()
             return
-        self.ending, self.until = True, time.monotonic() + LAST_S
+        self.ending, self.until = True, self.soon()
         self.transport.write(last)
         self.transport.close()
 
@@ -66,8 +71,9 @@ class Connection:
 class Elsewhere(asyncio.Transport):
     """Stands for the transport of a connection that another server holds, as Ray's proxy does."""
 
-    def abort(self) -> None:
-        """Do nothing."""
+    def is_closing(self) -> bool:
+        """Return False: nothing is known of it."""
+        return False
 
 
 class ConnectionLimiter:
@@ -85,7 +91,7 @@ class ConnectionLimiter:
         if (known := self.open.get(key)) is not None and known.transport is transport:
             return known
         client = self.proxies.holder(key[0])
-        made = Connection(transport, key, client, time.monotonic() + self.settings.receive_s)
+        made = Connection(transport, key, client, self.settings.receive_s)
         if self.places.acquire(client) is None:
             self.open[key] = made
         else:
@@ -100,22 +106,28 @@ class ConnectionLimiter:
 
     def sweep(self) -> None:
         """End the connections whose time is up; to be called several times a second."""
-        now = time.monotonic()
-        for connection in [one for one in self.open.values() if now > one.until]:
-            if connection.websocket:
-                connection.transport.abort()
-            else:
-                connection.end(refusal_bytes(408))
+        for connection in list(self.open.values()):
+            self.check(connection)
+
+    def check(self, one: Connection) -> None:
+        """End a connection whose time is up, or cut it off if it leaves too much unread."""
+        now, frames = time.monotonic(), one.websocket
+        late = now > one.until
+        unread = one.busy and now > one.read_by
+        if unread or (frames and (late or one.transport.get_write_buffer_size() > self.settings.max_unread)):
+            one.transport.abort()
+        elif late:
+            one.end(refusal_bytes(408))
 
     @contextmanager
     def calling(self, scope: Scope) -> Iterator[Connection]:
         """Note that the application is called with this scope."""
         key = key_of(scope.get("client"), scope.get("server"))
-        connection = self.open.get(key) or Connection(Elsewhere(), key, "", math.inf)
+        connection = self.open.get(key) or Connection(Elsewhere(), key, "", self.settings.receive_s)
         connection.calls, connection.unseen = connection.calls + 1, 0
         connection.websocket = scope["type"] == "websocket"
         if connection.websocket:  # it is busy from its first message on
-            connection.until = time.monotonic() + self.settings.hello_s + LAST_S
+            connection.until = connection.soon() + self.settings.hello_s
         else:
             connection.busy, connection.until = connection.busy + 1, math.inf
         try:
@@ -124,7 +136,7 @@ class ConnectionLimiter:
             connection.busy = 0 if connection.websocket else connection.busy - 1
             if not connection.busy:
                 connection.sending = False
-                connection.until = time.monotonic() + LAST_S + (0 if connection.websocket else KEEP_ALIVE_S)
+                connection.until = connection.soon() + (0 if connection.websocket else KEEP_ALIVE_S)
 
 
 def key_of(peer: Any, own: Any) -> Key:
@@ -147,6 +159,14 @@ class Counted(asyncio.Protocol):
         self.connections.leave(self.connection)
         super().connection_lost(exc)
 
+    def pause_writing(self) -> None:
+        self.connection.read_by = self.connection.soon()
+        super().pause_writing()
+
+    def resume_writing(self) -> None:
+        self.connection.read_by = math.inf
+        super().resume_writing()
+
 
 class CountedRequests(Counted):
     """For uvicorn's HTTP protocol: heads have a limit."""
@@ -157,7 +177,7 @@ class CountedRequests(Counted):
             return
         if not mine.busy:
             mine.unseen += len(data)
-            mine.begin(self.connections.settings.receive_s)
+            mine.begin()
         super().data_received(data)
         if mine.unseen > MAX_HEAD:
             asyncio.get_running_loop().call_soon(mine.expect, 431, calls)  # after the application has been called
@@ -177,8 +197,7 @@ class CountedFrames(Counted):
             super().data_received(data[at : at + SLICE])
             if not self.connections.parsing.allows(mine.client, time.thread_time() - begun):
                 mine.end(TOO_MANY_FRAMES)
-            if mine.transport.get_write_buffer_size() > self.connections.settings.max_unread:  # pongs that nobody reads
-                mine.transport.abort()
+            self.connections.check(mine)  # pongs that nobody reads
         if not self.greeted:  # the request of the handshake: uvicorn never answers one that it cannot parse
             self.greeted = True
             asyncio.get_running_loop().call_soon(mine.expect, 400, calls)  # after the application has been called

@@ -1,7 +1,9 @@
 """Errors as `{"error": "one sentence"}`. No text of an exception, no path and no memory address leaves the service."""
 
-from collections.abc import Callable, Coroutine
-from typing import Any
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
@@ -10,6 +12,7 @@ from starlette.responses import JSONResponse, Response
 
 from spikesight.models.steps import SessionError
 
+T = TypeVar("T")
 Handler = Callable[[Request, Any], Coroutine[Any, Any, Response]]
 
 SENTENCES = {
@@ -64,12 +67,19 @@ class Expired(ServiceError):
         super().__init__(504, "the service found no time for this: try again in a moment, or send a smaller one")
 
 
-class Broken(ServiceError):
-    """The network raised an unexpected error on this input; `reason` is for the log."""
+async def before(deadline: float, work: Awaitable[T]) -> T:
+    """Return the result of `work`. Raises Expired at `deadline` on time.monotonic(), and what `work` raises."""
+    try:
+        return await asyncio.wait_for(work, max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise Expired from None
 
-    def __init__(self, reason: str = "") -> None:
+
+class Broken(ServiceError):
+    """The network raised an unexpected error on this input."""
+
+    def __init__(self) -> None:
         super().__init__(500, "the model failed on this sample: try another one, or another model")
-        self.reason = reason
 
 
 def refuse(status: int, sentence: str, headers: dict[str, str] | None = None) -> Response:

@@ -10,7 +10,6 @@ import hmac
 import ipaddress
 import math
 import re
-from contextlib import suppress
 from typing import Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -18,7 +17,7 @@ from starlette.websockets import WebSocket
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from spikesight.service.http.connections import MAX_HEAD, Connection
-from spikesight.service.http.errors import Overloaded, ServiceError
+from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import RateLimit, client_key
 from spikesight.service.settings import Settings
 
@@ -34,7 +33,6 @@ PAGE_HEADERS: tuple[tuple[bytes, bytes], ...] = (
     (b"cross-origin-opener-policy", b"same-origin"),
 )
 HEALTH = ("/health/live", "/health/ready", "/v2/health/live", "/v2/health/ready")  # answered without a token, always
-WORK_SUFFIXES = ("/predict", "/infer", "/encode")  # routes that wait in a model's queue
 MAX_PATH = 4096  # bytes
 
 TOO_MANY_STREAMS = {
@@ -138,8 +136,6 @@ class Gate:
             return ServiceError(429, "too many requests: slow down", {"retry-after": "1"})
         if path not in HEALTH and self.runtime.draining:
             return ServiceError(503, "the service is shutting down", {"retry-after": "5", "connection": "close"})
-        if path.endswith(WORK_SUFFIXES) and self.runtime.full():  # refuse before the body is read
-            return Overloaded()
         length = headers.get("content-length", "")
         if length.isascii() and length.isdigit() and int(length[:18]) > self.settings.max_body:
             return too_large(self.settings)
@@ -184,7 +180,7 @@ class Exchange:
     def __init__(self, scope: Scope, receive: Receive, send: Send, settings: Settings, connection: Connection) -> None:
         self._receive, self._send, self._settings, self._connection = receive, send, settings, connection
         self._size, self._until = 0, asyncio.get_running_loop().time() + settings.receive_s
-        self._complete, self._cut_off = scope["method"] in ("GET", "HEAD"), False
+        self._complete = scope["method"] in ("GET", "HEAD")
 
     async def receive(self) -> Message:
         """Receive the next part of the body. Raises ServiceError."""
@@ -202,20 +198,14 @@ class Exchange:
         return message
 
     async def send(self, message: Message) -> None:
-        """Send a message of the answer; cut off a client that does not read on."""
+        """Send a message of the answer."""
         if message["type"] == "http.response.start":
             message["headers"] = [*message.get("headers", ()), *PAGE_HEADERS]
-        if self._cut_off:
-            return
         try:
-            async with asyncio.timeout(self._settings.receive_s):
-                await self._send(message)
-        except TimeoutError:
-            self._cut_off = True
-            self._connection.transport.abort()
-            if message["type"] == "http.response.start":
-                with suppress(RuntimeError):  # uvicorn does not notice where this is one of a pipeline: it must begin
-                    await self._send(message)
+            await self._send(message)
+        except RuntimeError:  # uvloop's, after a cut-off, of which uvicorn tells only the last request of a pipeline
+            if not self._connection.transport.is_closing():
+                raise
         if not self._complete:  # the rest of the body is no next request's head
             self._connection.unseen = -self._settings.max_body
 
@@ -225,7 +215,7 @@ def greeted(receive: Receive, connection: Connection) -> Receive:
 
     async def first() -> Message:
         message = await receive()
-        if message["type"] == "websocket.receive":
+        if message["type"] == "websocket.receive" and not connection.ending:
             connection.busy, connection.until = 1, math.inf
         return message
 

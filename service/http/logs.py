@@ -101,10 +101,5 @@ class Observer:
         if not scope["path"].startswith(QUIET):
             client = scope["client"][0] if scope.get("client") else ""
             event(
-                "request",
-                method=scope["method"],
-                route=route,
-                status=status,
-                ms=round(seconds * 1e3, 2),
-                client=client,
+                "request", method=scope["method"], route=route, status=status, ms=round(seconds * 1e3, 2), client=client
             )

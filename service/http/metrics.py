@@ -1,10 +1,12 @@
 """Prometheus metrics, with a registry of its own for each app."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,3 +68,14 @@ class Metrics:
     def text(self) -> bytes:
         """Return all metrics in Prometheus' text format."""
         return generate_latest(self.registry)
+
+
+def counts_of(kind: str, counted: Iterable[tuple[str, Any]], texts: dict[str, str], gauges: str = "") -> Iterator[Any]:
+    """Yield for Prometheus what things of a kind count themselves, by their names; those in `gauges` may fall."""
+    counted = list(counted)
+    for name, text in texts.items():
+        family = GaugeMetricFamily if name in gauges else CounterMetricFamily
+        made = family(f"spikesight_{kind}_{name}", text, labels=[kind])
+        for label, one in counted:
+            made.add_metric([label], getattr(one, f"n_{name}"))
+        yield made

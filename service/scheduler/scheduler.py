@@ -8,6 +8,7 @@ loop makes it itself, after it has read all sockets that have data. The thread t
 that arrive meanwhile.
 """
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -21,7 +22,7 @@ from spikesight.models.neurons.probe import due
 from spikesight.models.neurons.state import State
 from spikesight.models.steps import Input, Outcome, Step
 from spikesight.service.http.errors import Broken, Overloaded, Stopped
-from spikesight.service.http.logs import logged
+from spikesight.service.http.logs import event, logged
 from spikesight.service.http.metrics import Tick
 from spikesight.service.scheduler.membranes import Membranes, gather, membranes_of, release, scatter
 from spikesight.service.scheduler.queue import Job, Phase, Queue, Receiver, Work, check
@@ -144,14 +145,9 @@ class Scheduler:
         """Number of requests admitted and not yet answered."""
         return self._queue.admitted
 
-    @property
-    def full(self) -> bool:
-        """Whether the request queue is full."""
-        return self._queue.admitted >= self._queue.max_queue
-
     def check_room(self) -> None:
         """Raise Overloaded if the queue is full; called before a request's body is read."""
-        if self.full:
+        if self._queue.admitted >= self._queue.max_queue:
             raise Overloaded
 
     def admit(self, n: int = 1) -> None:
@@ -169,12 +165,7 @@ class Scheduler:
     # Jobs and their inputs.
 
     def open(
-        self,
-        receiver: Receiver,
-        *,
-        request: bool,
-        deadline: float = float("inf"),
-        merge_steps: bool = False,
+        self, receiver: Receiver, *, request: bool, deadline: float = float("inf"), merge_steps: bool = False
     ) -> Job:
         """Return a new job that starts from the initial state. `deadline` is on time.monotonic(). Raises Stopped.
 
@@ -291,9 +282,10 @@ class Scheduler:
             try:
                 self._step(part)
             except Exception as error:
+                event("a step failed", logging.ERROR, reason=type(error).__name__)
                 with self._changed:
                     for work in part:
-                        self._queue.fail(work.job, Broken(type(error).__name__))
+                        self._queue.fail(work.job, Broken())
                     self._notify_if_retiring()
 
     def _step(self, batch: list[Work]) -> None:

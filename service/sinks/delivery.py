@@ -12,15 +12,20 @@ from pathlib import PurePath
 from typing import Any
 from urllib.parse import urlsplit
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from spikesight.service.http.logs import log
+from spikesight.service.http.metrics import counts_of
 from spikesight.service.sinks.sink import Message, Sink, SinkLost, SinkRefused, open_sink
 
 PAUSE_S, LONGEST_S = 0.5, 60.0  # between tries: doubled each time up to the longest, with a random factor of up to 1.5
 MOST = 10_000  # records that wait, about 3 MB
 LAST_S = 5.0  # seconds that a delivery gets at shutdown
+COUNTS = {
+    "sent": "messages that a sink has taken",
+    "dropped": "messages that no sink will get",
+    "waiting": "messages that wait in memory",
+}
 
 
 class Delivery:
@@ -162,14 +167,6 @@ class Deliveries(Collector):
         for delivery in self._all:
             delivery.close()
 
-    def collect(self) -> Iterator[CounterMetricFamily | GaugeMetricFamily]:
+    def collect(self) -> Iterator[Any]:
         """Yield each sink's counts for /metrics: messages sent, dropped, and waiting."""
-        for family, name, text in (
-            (CounterMetricFamily, "sent", "messages that a sink has taken"),
-            (CounterMetricFamily, "dropped", "messages that no sink will get"),
-            (GaugeMetricFamily, "waiting", "messages that wait in memory"),
-        ):
-            made = family(f"spikesight_sink_{name}", text, labels=["sink"])
-            for delivery in self._all:
-                made.add_metric([delivery.name], getattr(delivery, f"n_{name}"))
-            yield made
+        return counts_of("sink", ((one.name, one) for one in self._all), COUNTS, "waiting")

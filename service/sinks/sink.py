@@ -204,13 +204,7 @@ class JsonLinesFile:
 
 
 OpenSink = Callable[[str], Sink]
-SINKS: dict[str, OpenSink] = {
-    "http": Webhook,
-    "https": Webhook,
-    "mqtt": Mqtt,
-    "mqtts": Mqtt,
-    "file": JsonLinesFile,
-}
+SINKS: dict[str, OpenSink] = {"http": Webhook, "https": Webhook, "mqtt": Mqtt, "mqtts": Mqtt, "file": JsonLinesFile}
 
 
 def open_sink(address: str) -> Sink:

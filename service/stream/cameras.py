@@ -3,13 +3,13 @@
 import asyncio
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import PurePath
+from typing import Any
 
 from fastapi import APIRouter
 from numpy.typing import NDArray
-from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
 from spikesight.encoders.sources.source import Source
@@ -17,8 +17,9 @@ from spikesight.models.steps import Answer, Input, Outcome
 from spikesight.service.http.bodies import CameraBody
 from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
+from spikesight.service.http.metrics import counts_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import ServedModel, WrongBin
+from spikesight.service.served.registry import WrongBin
 from spikesight.service.settings import SettingsError
 from spikesight.service.sinks.report import Post, Report
 from spikesight.service.stream.messages import Hello, Ticket
@@ -55,35 +56,37 @@ class Listener:
 
 
 class Camera:
-    """A source, the streams that listen to it, and its own on the default model, whose answers the sinks get."""
+    """A source, the streams that listen to it, and its own on the default model, whose answers the sinks get.
+
+    Raises SettingsError if the model takes images or has no such bin length.
+    """
 
     def __init__(self, identity: str, source: Source, runtime: Runtime, report: Report) -> None:
-        self.id, self.source, self.max_pending = identity, source, runtime.settings.max_pending
-        self._report, self._bin_ms = report, runtime.settings.camera_bin_ms
-        self._registry, self.mailbox = runtime.registry, runtime.mailbox
-        self._listeners: set[Listener] = set()
-        self._newest: NDArray | None = None  # packet of events
-        self.stopping = threading.Event()  # set to end the thread at its next step
-        self._stream: CameraStream
-        self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
-
-    def start(self) -> None:
-        """Start the stream and its thread. Raises SettingsError if the model takes images or has no such bin length."""
         try:
-            model = self._registry.get(None, self._bin_ms)
+            model = runtime.registry.get(None, runtime.settings.camera_bin_ms)
         except WrongBin as error:
             raise SettingsError(str(error)) from None
-        self._stream = CameraStream(self, model)
+        if model.classifier.contract.kind != "events":
+            raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
+        size = source.size
+        hello = Hello(type="hello", protocol=1, width=size.width, height=size.height)
+        self.id, self.source, self._model, self._report = identity, source, model, report
+        self._core = StreamCore(model, hello, runtime.settings.max_pending, max_pixels=0)
+        self._job = model.scheduler.open(self, request=False)
+        self._mailbox = runtime.mailbox
+        self._listeners: set[Listener] = set()
+        self._newest: NDArray | None = None  # packet of events
+        self._stopping = threading.Event()  # set to end the thread at its next step
+        self._thread = threading.Thread(target=self._watch, name=f"camera {identity}", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
         """Stop the thread, the source and the streams that listen to it."""
-        self.stopping.set()
+        self._stopping.set()
         self.source.close()
         if self._thread.is_alive():
             self._thread.join(5)
-        self.mailbox.post(self._end)
-        self.mailbox.flush()
+        self._post(self._end)
 
     def body(self) -> CameraBody:
         """Describe the camera for GET /v1/cameras."""
@@ -112,28 +115,58 @@ class Camera:
         finally:
             self._listeners.discard(listener)
 
+    def _post(self, call: Callable[[], None]) -> None:
+        self._mailbox.post(call)
+        self._mailbox.flush()
+
+    # Called in the camera's thread.
+
     def _watch(self) -> None:
-        stream = self._stream
-        while not self.stopping.is_set() and self.source.running:
-            packet = self.source.read_waiting(stream.model.classifier.contract.bin_us / 1e6)
+        while not self._stopping.is_set() and self.source.running:
+            packet = self.source.read_waiting(self._model.classifier.contract.bin_us / 1e6)
             if packet is not None and len(packet):
-                self.mailbox.post(lambda packet=packet: self._tell(packet))
-                self.mailbox.flush()
+                self._post(lambda packet=packet: self._tell(packet))
             try:
-                stream.push(packet)
+                self._push(packet)
             except Stopped:
                 break
-        stream.close()
+        self._model.scheduler.close(self._job)
         event("camera ended", camera=self.id)
-        self.mailbox.post(self._end)
-        self.mailbox.flush()
+        self._post(self._end)
+
+    def _push(self, packet: NDArray | None) -> None:
+        """Submit the inputs of a packet of events, or of silence if there is none. Raises Stopped."""
+        if packet is not None and len(packet):
+            for batch in self._core.events(packet, Ticket(0, 0.0)):
+                self._submit(batch)
+        elif (batch := self._core.tick()) is not None:
+            self._submit(batch)
+
+    def _submit(self, batch: InputBatch) -> None:
+        """Submit a batch; if too many inputs would wait, drop those that wait already."""
+        core, scheduler = self._core, self._model.scheduler
+        if batch.inputs and core.unsent + len(batch.inputs) > core.max_pending:
+            core.drop_last(len(scheduler.drop_waiting(self._job)))
+        scheduler.submit(self._job, core.admit(batch)[0])
+
+    # Called by the thread that steps the network.
+
+    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:  # noqa: ARG002
+        _, answer = self._core.read(inputs, outcome)
+        self._mailbox.post(lambda: self._answered(answer))
+        return False
+
+    def failed(self, error: Exception) -> None:
+        """Stop the camera's thread at its next step."""
+        event("camera failed", camera=self.id, reason=type(error).__name__)
+        self._stopping.set()
 
     # Called in the event loop.
 
-    def report(self, core: StreamCore, answer: Answer) -> None:
+    def _answered(self, answer: Answer) -> None:
         """Tell the sinks of the answer to a step."""
-        core.sent(1)
-        self._report.report_step(core.model.name, answer)
+        self._core.sent(1)
+        self._report.report_step(self._model.name, answer)
 
     def _tell(self, packet: NDArray) -> None:
         self._newest = packet
@@ -151,49 +184,6 @@ def name_of(source: Source) -> str:
     return f"file:{PurePath(address.target).name}" if address.kind == "file" else address.text
 
 
-class CameraStream:
-    """A camera's stream on the default model. Raises SettingsError for an image model."""
-
-    def __init__(self, camera: Camera, model: ServedModel) -> None:
-        if model.classifier.contract.kind != "events":
-            raise SettingsError(f"the model {model.name} takes images: a camera needs a model of events first in line")
-        size = camera.source.size
-        hello = Hello(type="hello", protocol=1, width=size.width, height=size.height)
-        self.camera, self.model = camera, model
-        self.core = StreamCore(model, hello, camera.max_pending, max_pixels=0)
-        self.job = model.scheduler.open(self, request=False)
-
-    def push(self, packet: NDArray | None) -> None:
-        """Submit the inputs of a packet of events, or of silence if there is none. Raises Stopped."""
-        if packet is not None and len(packet):
-            for batch in self.core.events(packet, Ticket(0, 0.0)):
-                self._submit(batch)
-        elif (batch := self.core.tick()) is not None:
-            self._submit(batch)
-
-    def _submit(self, batch: InputBatch) -> None:
-        """Submit a batch; if too many inputs would wait, drop those that wait already."""
-        if batch.inputs and self.core.unsent + len(batch.inputs) > self.core.max_pending:
-            self.core.drop_last(len(self.model.scheduler.drop_waiting(self.job)))
-        inputs, _ = self.core.admit(batch)
-        self.model.scheduler.submit(self.job, inputs)
-
-    def close(self) -> None:
-        self.model.scheduler.close(self.job)
-
-    # Called by the thread that steps the network.
-
-    def outcome(self, inputs: list[Input], outcome: Outcome, queue_ms: float) -> bool:  # noqa: ARG002
-        _, answer = self.core.read(inputs, outcome)
-        self.camera.mailbox.post(lambda: self.camera.report(self.core, answer))
-        return False
-
-    def failed(self, error: Exception) -> None:
-        """Stop the camera's thread at its next step."""
-        event("camera failed", camera=self.camera.id, reason=type(error).__name__)
-        self.camera.stopping.set()
-
-
 class Cameras(Collector):
     """All cameras of the service by id ("0", "1", ...); also collects their counts for Prometheus."""
 
@@ -204,9 +194,7 @@ class Cameras(Collector):
         """Start a camera for each source. `post` sends records to the sinks. Raises SettingsError."""
         for number, source in enumerate(sources):
             report = Report(post, name_of(source), every_step=runtime.settings.sinks_every_step)
-            camera = Camera(str(number), source, runtime, report)
-            camera.start()
-            self._by_id[camera.id] = camera
+            self._by_id[str(number)] = Camera(str(number), source, runtime, report)
 
     def get(self, wanted: str) -> Camera:
         """Return a camera by its id or its source's address. Raises ServiceError 404."""
@@ -215,14 +203,10 @@ class Cameras(Collector):
                 return camera
         raise ServiceError(404, "no camera of that id: GET /v1/cameras lists them")
 
-    def collect(self) -> Iterator[CounterMetricFamily]:
+    def collect(self) -> Iterator[Any]:
         """Yield each camera's counts of events for /metrics: read, dropped, and outside the sensor."""
-        names = {"events": "events read", "dropped": "events dropped", "outside": "events off the sensor"}
-        for name, text in names.items():
-            family = CounterMetricFamily(f"spikesight_camera_{name}", text, labels=["camera"])
-            for camera in self._by_id.values():
-                family.add_metric([camera.id], getattr(camera.body(), f"n_{name}"))
-            yield family
+        texts = {"events": "events read", "dropped": "events dropped", "outside": "events off the sensor"}
+        return counts_of("camera", ((one.id, one) for one in self.bodies()), texts)
 
     def bodies(self) -> list[CameraBody]:
         return [camera.body() for camera in self._by_id.values()]

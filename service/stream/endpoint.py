@@ -21,8 +21,6 @@ from spikesight.service.stream.messages import Ended, Hello, fault
 from spikesight.service.stream.teaching import TeachingStream
 from spikesight.service.teach.sessions import TeachingSessions
 
-CLOSE_S = 2.0  # seconds that a client gets to read the close frame
-
 
 async def stream(socket: WebSocket, runtime: Runtime, cameras: Cameras, sessions: TeachingSessions) -> None:
     """Serve one WebSocket from accepting to closing it."""
@@ -62,10 +60,10 @@ async def admitted(socket: WebSocket, settings: Settings, quota: Quota) -> Async
 
 
 async def close(socket: WebSocket, end: Ended) -> None:
-    """Close the WebSocket with a code, unless the client has gone; stop waiting for a client that does not read."""
+    """Close the WebSocket with a code, unless the client has gone."""
     if socket.application_state == WebSocketState.CONNECTED:
-        with suppress(WebSocketDisconnect, RuntimeError, TimeoutError):
-            await asyncio.wait_for(socket.close(end.code, end.reason), CLOSE_S)
+        with suppress(WebSocketDisconnect, RuntimeError):
+            await socket.close(end.code, end.reason)
 
 
 async def run_stream(

@@ -15,7 +15,7 @@ from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.shares import TokenBucket
 from spikesight.service.runtime import Runtime
 from spikesight.service.scheduler.queue import Job
-from spikesight.service.scheduler.registry import ServedModel
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.stream.cameras import Camera
 from spikesight.service.stream.messages import Ended, Frame, Hello, PacketError, Ticket, error_text, parse_frame
 from spikesight.service.stream.protocol import InputBatch, Outgoing, StreamCore, slow

@@ -16,7 +16,7 @@ from spikesight.service.http.bodies import GUARANTEE, Body
 if TYPE_CHECKING:  # the client imports this module, too, and needs no model
     from spikesight.models.neurons.probe import Inside
     from spikesight.models.steps import Answer
-    from spikesight.service.scheduler.registry import ServedModel
+    from spikesight.service.served.registry import ServedModel
 
 HEADER = struct.Struct("<IdB3s")  # seq, capture time in ms, kind, reserved
 PICTURE = struct.Struct("<IIIHH")  # seq, step, n, width, height

@@ -21,7 +21,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.classifier.session import Session, split_packet
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.steps import Answer, Input, Outcome, SessionError
-from spikesight.service.scheduler.registry import ServedModel
+from spikesight.service.decoding.decode import INLINE_BYTES, decode_image
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.stream.messages import (
     CONTROL,
     IMAGE,
@@ -38,7 +39,6 @@ from spikesight.service.stream.messages import (
     prediction_text,
     ready_text,
 )
-from spikesight.service.upload.decode import INLINE_BYTES, decode_image
 
 LONGEST_FRAME_US = 66_000  # that a frame is seen where frames are moved before the pixels
 LATE_BINS = 2  # bins by which the clock lags behind the newest event, so that late packets are still in time
@@ -73,7 +73,7 @@ class StreamCore:
         max_pending: int,
         max_pixels: int,
         clock: Callable[[], float] = time.monotonic,
-    ) -> None:
+    ) -> None:  # fmt: skip
         self.model, self.hello, self.max_pending, self.max_pixels = model, hello, max_pending, max_pixels
         self.session = session_of(model.classifier, hello)
         self.probe: Probe = hello.probe

@@ -3,9 +3,9 @@
 Parameters are in the query string, so that no body is parsed in the event loop.
 """
 
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Query, Request, Response
+from fastapi import APIRouter, Depends, Path, Query, Request, Response
 
 from spikesight.encoders.recordings.files import digest
 from spikesight.encoders.sample import Sample
@@ -22,10 +22,19 @@ from spikesight.service.upload.predict import read_body
 
 PRIVATE = {"Cache-Control": "private, max-age=3600"}
 
-Identity = Annotated[str, Path(max_length=64, description="of the session")]
 ModelName = Annotated[str, Path(max_length=64, description="one of GET /v1/models that is `saved`")]
 Number = Annotated[int, Path(ge=0, le=2**53, description="of the example")]
 Label = Annotated[str, Query(alias="class", description=f"a class's name, 1 to {LABEL} characters")]
+
+
+async def found(
+    request: Request, identity: Annotated[str, Path(max_length=64, description="of the session")]
+) -> TeachingSession:
+    """Return the session that a path names. Raises ServiceError 404."""
+    return request.app.state.sessions.get(identity)
+
+
+Session = Annotated[TeachingSession, Depends(found)]
 
 
 def label_of(text: str) -> str:
@@ -37,15 +46,10 @@ def label_of(text: str) -> str:
 
 
 def router(sessions: TeachingSessions) -> APIRouter:
+    """Return the routes. Those of a session that is not there answer 404."""
     routes = APIRouter(tags=["teach"])
-    add_session(routes, sessions)
-    add_examples(routes, sessions)
-    add_model(routes, sessions)
-    add_kept(routes, sessions)
-    return routes
 
-
-def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
+    one = "/v1/teach/{identity}"
 
     @routes.post("/v1/teach", summary="Begin a teaching session")
     async def post_session(
@@ -54,102 +58,79 @@ def add_session(routes: APIRouter, sessions: TeachingSessions) -> None:
     ) -> TeachingBody:
         return (await sessions.begin(address_of(request), features)).body()
 
-    @routes.get("/v1/teach/{identity}", summary="The state of a session")
+    @routes.get(one, summary="The state of a session")
     async def get_session(
-        identity: Identity, wait: Annotated[bool, Query(description="until all examples are learnt")] = False
+        session: Session, wait: Annotated[bool, Query(description="until all examples are learnt")] = False
     ) -> TeachingBody:
-        session = sessions.get(identity)
         if wait:
             await session.learner.settled()
         return session.body()
 
-    @routes.delete(
-        "/v1/teach/{identity}",
-        summary="End a session: nothing of it is kept but what was saved",
-        status_code=204,
-    )
-    async def delete_session(identity: Identity) -> None:
-        sessions.end(identity)
+    @routes.delete(one, summary="End a session: nothing of it is kept but what was saved", status_code=204)
+    async def delete_session(session: Session) -> None:
+        sessions.end(session.id)
 
-    @routes.patch("/v1/teach/{identity}/classes", summary="Rename a class")
+    @routes.patch(f"{one}/classes", summary="Rename a class")
     async def patch_class(
-        identity: Identity, label: Label, to: Annotated[str, Query(description="its new name")]
+        session: Session, label: Label, to: Annotated[str, Query(description="its new name")]
     ) -> TeachingBody:
-        session = sessions.get(identity)
         session.examples.rename(label, label_of(to))
         return session.body()
 
-    @routes.delete("/v1/teach/{identity}/classes", summary="Take a class back")
-    async def delete_class(identity: Identity, label: Label) -> TeachingBody:
-        session = sessions.get(identity)
+    @routes.delete(f"{one}/classes", summary="Take a class back")
+    async def delete_class(session: Session, label: Label) -> TeachingBody:
         session.examples.forget(label)
         return session.body()
 
+    summary = "Add examples of a class: a recording, cut into windows, or an image"
 
-def add_examples(routes: APIRouter, sessions: TeachingSessions) -> None:
-
-    @routes.post(
-        "/v1/teach/{identity}/examples",
-        summary="Add examples of a class: a recording, cut into windows, or an image",
-        openapi_extra=SAMPLE_BODY,
-    )
+    @routes.post(f"{one}/examples", summary=summary, openapi_extra=SAMPLE_BODY)
     async def post_examples(
         request: Request,
-        identity: Identity,
+        session: Session,
         label: Label,
         name: Annotated[str, Query(description="the file's name, for raw bodies of N-MNIST .bin", max_length=255)] = "",
     ) -> TakenBody:
-        return await add_upload(sessions, sessions.get(identity), label_of(label), request, name)
+        return await add_upload(sessions, session, label_of(label), request, name)
+
+    png: dict[int | str, dict[str, Any]] = {200: content("image/png")}
 
     @routes.get(
-        "/v1/teach/{identity}/examples/{number}",
-        summary="A picture of an example's events",
-        response_class=Response,
-        responses={200: content("image/png")},
+        f"{one}/examples/{{number}}", summary="A picture of an example's events", response_class=Response, responses=png
     )
-    async def get_example(identity: Identity, number: Number) -> Response:
-        picture = picture_of(sessions.get(identity).examples.get(number).picture)
+    async def get_example(session: Session, number: Number) -> Response:
+        picture = picture_of(session.examples.get(number).picture)
         return Response(picture, media_type="image/png", headers=PRIVATE)
 
-    @routes.delete("/v1/teach/{identity}/examples/{number}", summary="Take an example back")
-    async def delete_example(identity: Identity, number: Number) -> TeachingBody:
-        session = sessions.get(identity)
+    @routes.delete(f"{one}/examples/{{number}}", summary="Take an example back")
+    async def delete_example(session: Session, number: Number) -> TeachingBody:
         session.examples.drop(number)
         return session.body()
 
+    summary = "Write the model to the service's folder of models and serve it to everybody, from now on"
 
-def add_model(routes: APIRouter, sessions: TeachingSessions) -> None:
-
-    @routes.post(
-        "/v1/teach/{identity}/save",
-        summary="Write the model to the service's folder of models and serve it to everybody, from now on",
-    )
-    async def post_save(identity: Identity, name: Annotated[str, Query(description="of the model")]) -> TeachingBody:
-        session = sessions.get(identity)
+    @routes.post(f"{one}/save", summary=summary)
+    async def post_save(session: Session, name: Annotated[str, Query(description="of the model")]) -> TeachingBody:
         await save(sessions, session, name)
         return session.body()
 
+    packed: dict[int | str, dict[str, Any]] = {200: content("application/zip")}
+
     @routes.get(
-        "/v1/teach/{identity}/model.zip",
-        summary="The model's folder as a ZIP file",
-        response_class=Response,
-        responses={200: content("application/zip")},
+        f"{one}/model.zip", summary="The model's folder as a ZIP file", response_class=Response, responses=packed
     )
     async def get_archive(
-        identity: Identity, name: Annotated[str, Query(description="of the folder inside")] = "taught"
+        session: Session, name: Annotated[str, Query(description="of the folder inside")] = "taught"
     ) -> Response:
-        return await download(sessions.get(identity), name)
-
-
-def add_kept(routes: APIRouter, sessions: TeachingSessions) -> None:
+        return await download(session, name)
 
     @routes.delete(
-        "/v1/models/{name}",
-        summary="Remove a model that was taught and saved, its folder too",
-        status_code=204,
+        "/v1/models/{name}", summary="Remove a model that was taught and saved, its folder too", status_code=204
     )
     async def delete_model(name: ModelName) -> None:
         await sessions.remove_saved(name)
+
+    return routes
 
 
 async def add_upload(

@@ -14,10 +14,10 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card
 from spikesight.models.networks.taught import TaughtNetwork
 from spikesight.models.shipped import shipped
+from spikesight.service.decoding.decode import NO_ROOM
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.saved import entries, unfit_to_save
-from spikesight.service.upload.decode import NO_ROOM
+from spikesight.service.served.saved import entries, unfit_to_save
 
 MAX_SAVED = 32
 NOT_KEPT = "this service keeps no models: start it with --save-to FOLDER, or download the model"

@@ -17,7 +17,7 @@ from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.logs import log
 from spikesight.service.http.shares import OneByOne, Quota
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import ServedModel
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.teach.bodies import TaughtClass, TeachingBody
 from spikesight.service.teach.examples import BIN_US, SENSOR, STEPS, Examples
 from spikesight.service.teach.saving import SavedHead, SavedModels

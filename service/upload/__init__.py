@@ -1,5 +1,4 @@
 """Uploads: one image or recording is decoded, then classified or encoded.
 
-`predict` and `encode` answer the routes; `load` turns forms and bytes into inputs; `decode` runs in a process of its
-own.
+`predict` and `encode` answer the routes; `load` turns forms and bytes into inputs; `request` steps them.
 """

@@ -19,15 +19,15 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Contract
 from spikesight.models.steps import Input
+from spikesight.service.decoding.decode import kind_of
 from spikesight.service.http.bodies import SAMPLE_BODY, Body, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.http.shares import address_of
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import ServedModel
-from spikesight.service.scheduler.request import AnswerSpec, run_request
-from spikesight.service.upload.decode import kind_of
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.upload.load import inputs_of, load
-from spikesight.service.upload.predict import read_body, step_body
+from spikesight.service.upload.predict import asked, step_body
+from spikesight.service.upload.request import AnswerSpec, run_request
 
 CODES = ("dvs", *IMAGE_ENCODERS)
 MAX_STEPS = 64  # steps of an encoded image
@@ -98,9 +98,7 @@ def router(runtime: Runtime) -> APIRouter:
     ) -> EncodeBody:
         if encoding not in CODES:
             raise ServiceError(400, f"there is no code of that name: choose one of {', '.join(CODES)}")
-        runtime.registry.get(model).scheduler.check_room()
-        upload = await read_body(request, name)
-        served = runtime.registry.get(model)  # as it is now: the model may have been replaced meanwhile
+        served, upload = await asked(runtime, request, name, model)
         return await encode(runtime, served, upload, encoding, steps, address_of(request), probe)
 
     return routes
@@ -120,7 +118,7 @@ async def encode(
     Raises ServiceError, Overloaded, Expired.
     """
     deadline, classifier = runtime.deadline(), model.classifier
-    with runtime.admitted(model):
+    with runtime.admitted(model, client=client):
         if encoding != "dvs" and kind_of(*upload) == "recording":
             raise ServiceError(400, "a recording is events already: choose dvs")
         work = await load(

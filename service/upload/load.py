@@ -11,11 +11,11 @@ from spikesight.encoders.dvs import progress_us
 from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import Classifier, InputPipeline
 from spikesight.models.steps import Input
+from spikesight.service.decoding.decode import decode, decodes_fast, kind_of
+from spikesight.service.decoding.processes import Killed
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.processes import Killed
-from spikesight.service.scheduler.registry import ServedModel
-from spikesight.service.upload.decode import Kind, decode, decodes_fast, kind_of
+from spikesight.service.served.registry import ServedModel
 
 T = TypeVar("T")
 
@@ -62,7 +62,7 @@ async def load(
     use: Callable[[Sample], T],
     client: str,
     deadline: float,
-) -> Callable[[], T]:
+) -> Callable[[], T]:  # fmt: skip
     """Decode an upload (bytes and name) and apply `use` to the sample. Returns a function that returns the result.
 
     Call that function outside the event loop: it decodes small images. Anything larger has been decoded before in a
@@ -78,19 +78,16 @@ async def load(
     if decodes_fast(data):
         return lambda: use(decode(data, name, max_pixels))
     async with runtime.decoding(client, deadline):
-        sample = await decode_elsewhere(runtime, kind, (data, name, max_pixels), deadline)
+        try:
+            sample = await runtime.processes.run(decode, data, name, max_pixels, deadline=deadline)
+        except Killed as killed:
+            if killed.spent:
+                raise ServiceError(413, f"the {kind} takes too long to decode: send a smaller one") from None
+            raise ServiceError(
+                400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory"
+            ) from None
         made = await runtime.in_heavy_thread(lambda: use(sample), deadline)
     return lambda: made
-
-
-async def decode_elsewhere(runtime: Runtime, kind: Kind, upload: tuple[bytes, str, int], deadline: float) -> Sample:
-    """Decode an upload in a process of its own. Raises ServiceError, Expired, Stopped."""
-    try:
-        return await runtime.processes.run(decode, *upload, deadline=deadline)
-    except Killed as killed:
-        if killed.spent:
-            raise ServiceError(413, f"the {kind} takes too long to decode: send a smaller one") from None
-        raise ServiceError(400, f"the {kind} cannot be decoded: it is damaged, or asks for too much memory") from None
 
 
 def inputs_of(

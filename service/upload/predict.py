@@ -10,13 +10,13 @@ from spikesight.encoders.sample import Sample
 from spikesight.models.classifier import InputPipeline
 from spikesight.models.classifier.session import check_objects
 from spikesight.models.steps import Answer, Input, SessionError, rounded
+from spikesight.service.decoding.decode import Kind, kind_of
 from spikesight.service.http.bodies import PredictBody, SegmentBody, StepBody
 from spikesight.service.http.errors import ServiceError
 from spikesight.service.runtime import Runtime
-from spikesight.service.scheduler.registry import ServedModel
-from spikesight.service.scheduler.request import LAST_STEP, AnswerSpec, Result, run_request
-from spikesight.service.upload.decode import Kind, kind_of
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.upload.load import file_of, inputs_of, load
+from spikesight.service.upload.request import LAST_STEP, AnswerSpec, Result, run_request
 
 RAW_TYPES = ("application/octet-stream", "")
 
@@ -28,6 +28,15 @@ class Options:
     logits: bool = False
     raw: bool = False  # no noise filter and no region of interest for recordings
     wanted: AnswerSpec = LAST_STEP
+
+
+async def asked(
+    runtime: Runtime, request: Request, name: str, model: str | None, bin_ms: float | None = None
+) -> tuple[ServedModel, tuple[bytes, str]]:
+    """Return the model of a request, and its sample's bytes and file name. Raises ServiceError, Overloaded at once."""
+    runtime.registry.get(model, bin_ms).scheduler.check_room()
+    upload = await read_body(request, name)
+    return runtime.registry.get(model, bin_ms), upload  # as it is now: it may have been replaced meanwhile
 
 
 async def read_body(request: Request, name: str = "") -> tuple[bytes, str]:
@@ -86,7 +95,7 @@ def answer_body(
     options: Options,
     warnings: list[str],
     input_filter: InputFilter | None,
-) -> PredictBody:
+) -> PredictBody:  # fmt: skip
     """Return the JSON body: the sample's one answer (models/classifier/verdict.py)."""
     answer = result.verdict.prediction
     fields = answer.fields()

@@ -21,16 +21,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from spikesight.app.c_folder import (
-    STRICT,
-    c_compiler,
-    compile_c,
-    export_c,
-    logits_in_python,
-    rounding_flags,
-    run_steps,
-    with_rounded_weights,
-)
+from spikesight.app import c_folder
+from spikesight.app.c_folder import STRICT, c_compiler, compile_c, export_c, logits_in_python, rounding_flags, run_steps
 from spikesight.app.cli import main
 from spikesight.encoders.emulator.saccades import saccade_events
 from spikesight.encoders.events import SensorSize
@@ -45,21 +37,12 @@ from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import CLIF, IF, PLIF, SLIDING_PSN, NeuronConfig
 from spikesight.models.neurons.layers import at_pace
 from spikesight.models.shipped import find
-from tests.support.c_folder import (
-    CARD,
-    CONFIG,
-    CONTRACT,
-    assert_same,
-    c_answers,
-    calibrated,
-    camera_words,
-    decoded,
-    made,
-    python_answers,
-)
+from tests.support import c_folder as support
+from tests.support.c_folder import CARD, CONFIG, assert_same, c_answers, camera_words, decoded, made, python_answers
 from tests.support.inputs.formats import nmnist_records
 from tests.support.models import ann, lively
 
+CONTRACT = CARD.contract
 HARD = ("-O1", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 pytestmark = pytest.mark.skipif(
     not c_compiler() or build().library is None, reason="not here: a C compiler, or the kernels that C is held against"
@@ -112,7 +95,7 @@ def test_weights_of_eight_bits_are_the_nearest_of_their_channel(tmp_path: Path) 
     config, x_seq = replace(CONFIG, downsample="max", block="plain"), some_inputs(CONTRACT)
     network = lively(config)
     found = run_steps([str(made(tmp_path / "c", network, int8=True))], x_seq)
-    near, exact = (logits_in_python(one, x_seq[:, None]) for one in (with_rounded_weights(network), network))
+    near, exact = (logits_in_python(one, x_seq[:, None]) for one in (c_folder.with_rounded_weights(network), network))
     assert np.array_equal(found[:4], near[:4])
     assert not np.array_equal(near, exact)
 
@@ -129,7 +112,7 @@ def test_weights_of_eight_bits_are_the_nearest_of_their_channel(tmp_path: Path) 
 )
 def test_a_stream_is_answered_as_in_python(contract: Contract, sensor: SensorSize, tmp_path: Path) -> None:
     network = lively(CONFIG)
-    card = calibrated(network, contract)
+    card = support.calibrated(network, contract)
     program, seen = made(tmp_path / "c", network, card), set[tuple[str, str]]()
     for kind in ("evt2", "evt3", "nmnist"):
         words = camera_words(kind, 6000, min(sensor.width, sensor.height), len(kind))
@@ -145,18 +128,15 @@ def test_a_stream_is_answered_as_in_python(contract: Contract, sensor: SensorSiz
 def test_a_taught_network_follows_what_moves(span_ms: int, places: int, of_input: int, tmp_path: Path) -> None:
     contract = Contract("events", 2, 16, 16, 6, "binary", 45, 38, 10_000, frame="object", readout=1, filter_us=2000)
     backbone = replace(CONFIG, widths=(4, 8))
-    network = TaughtNetwork(
-        TaughtConfig(backbone, 3, 6, slices=3, places=places, input_places=of_input, height=16, width=16)
-    ).eval()
+    config = TaughtConfig(backbone, 3, 6, slices=3, places=places, input_places=of_input, height=16, width=16)
+    network = TaughtNetwork(config).eval()
     network.backbone.load_state_dict(lively(backbone).state_dict())
     nn.init.normal_(network.head.weight, generator=torch.Generator().manual_seed(1))
     card = replace(CARD, contract=replace(contract, shortest_bin_us=1000)).at(span_ms)
     paced, sensor = cast(TaughtNetwork, at_pace(network, card.contract.span)), SensorSize(45, 38)
     program, words = made(tmp_path / "c", paced, card), camera_words("evt2", 6000, 38, 2)
-    expected, found = (
-        python_answers(paced, card, decoded("evt2", words), sensor),
-        c_answers(program, "evt2", words, sensor),
-    )
+    expected = python_answers(paced, card, decoded("evt2", words), sensor)
+    found = c_answers(program, "evt2", words, sensor)
     assert len({answer.label for answer in expected}) > 1
     assert [one._replace(logits=()) for one in found] == [one._replace(logits=()) for one in expected]
     assert np.allclose([one.logits for one in found], [one.logits for one in expected], atol=1e-4)
@@ -191,7 +171,7 @@ def test_digits_of_a_camera_are_answered_as_in_python(tmp_path: Path, shared_dat
 
 def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None:
     network = lively(CONFIG)
-    program = made(tmp_path / "c", network, calibrated(network, CONTRACT), *hardened())
+    program = made(tmp_path / "c", network, support.calibrated(network, CONTRACT), *hardened())
     random = np.random.default_rng(0)
     for n, (width, height) in enumerate(((26, 34), (52, 68), (1280, 720), (2048, 2048)) * 3):
         kind = ("evt2", "evt3", "nmnist")[n % 3]
@@ -201,13 +181,10 @@ def test_whatever_a_camera_sends_the_program_stays_whole(tmp_path: Path) -> None
         c_answers(program, kind, bytes(words), SensorSize(width, height))
     for wrong in (["evt2", "30", "34"], ["evt2", "-1", "34"], ["evt2", "99999999999", "34"], ["dat", "26", "34"], []):
         done = subprocess.run([program, *wrong], input=b"", capture_output=True)
-        assert done.returncode == 2
-        assert len(done.stderr.splitlines()) == 1
+        assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
 
 
-def test_what_is_not_exported_is_said_and_nothing_is_written(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_not_exported_is_said_and_not_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     drawing = replace(CONTRACT, task="detection", sensor_width=128, sensor_height=128)
     broken = lively(CONFIG)
     nn.init.constant_(broken.readout.bias, float("nan"))

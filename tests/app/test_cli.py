@@ -41,9 +41,7 @@ def test_every_command_has_help(name: str, capsys: pytest.CaptureFixture[str]) -
     ],
 )
 @pytest.mark.parametrize("loads", [True, False])
-def test_errors_become_exit_codes(
-    loads: bool, error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_exit_codes(loads: bool, error: BaseException, code: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def run(_: argparse.Namespace) -> int:
         raise error
 
@@ -62,9 +60,7 @@ def test_errors_become_exit_codes(
 
 
 @pytest.mark.parametrize(("name", "encoding"), [("caf\udce9.csv", "utf-8"), ("\u30b0.csv", "latin-1")])
-def test_a_name_that_the_terminal_cannot_show_is_no_error(
-    name: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_names_no_terminal_can_show(name: str, encoding: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / name).write_text("t,x,y,p\n1,2,3,1\n")
     monkeypatch.setattr(sys, "stdout", said := io.TextIOWrapper(io.BytesIO(), encoding))
     assert cli.main(["info", str(tmp_path / name)]) == 0
@@ -150,9 +146,7 @@ def contents(folder: Path) -> dict[Path, int]:
 
 
 @pytest.mark.parametrize("words", MISTAKES)
-def test_a_mistake_is_one_sentence(
-    words: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
-) -> None:
+def test_mistakes(words: str, place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(place)
     before = contents(place)
     try:

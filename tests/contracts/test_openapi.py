@@ -57,9 +57,7 @@ def test_the_token_is_described_where_it_is_asked_for() -> None:
     assert "security" not in document()
 
 
-schemathesis = pytest.importorskip(
-    "schemathesis", reason="schemathesis is not installed: pip install 'spikesight[dev]'"
-)
+schemathesis = pytest.importorskip("schemathesis", reason="needs schemathesis: pip install 'spikesight[dev]'")
 pytestmark = pytest.mark.filterwarnings("ignore")
 
 

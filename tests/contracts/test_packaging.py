@@ -159,9 +159,7 @@ if __name__ == "__main__":
 """
 
 
-def test_the_page_on_python_training_and_a_service_work_beside_packages_of_these_names(
-    theirs: Path, place: Path
-) -> None:
+def test_python_training_and_a_service_work_beside_packages_of_these_names(theirs: Path, place: Path) -> None:
     write_nmnist(theirs)
     found = [block.text for block in blocks(ROOT / "docs" / "python.md") if block.language == "python"]
     page = "\n".join(text for text in found if not NEEDS.match(text))
@@ -208,9 +206,8 @@ def path(tmp_path_factory: pytest.TempPathFactory) -> str:
     shutil.copytree(PACKAGE, folder / "source")
     pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "-q", "--no-index", "--no-deps"]
     target = folder / "site"
-    done = subprocess.run(
-        [*pip, "--no-build-isolation", "--target", target, folder / "source"], capture_output=True, text=True
-    )
+    pip += ["--no-build-isolation", "--target", str(target), str(folder / "source")]
+    done = subprocess.run(pip, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return os.pathsep.join([str(target), str(ROOT)])
 
@@ -271,10 +268,8 @@ assert (refused.status_code, "lights" in refused.json()["error"]) == (415, True)
 
 def test_a_foreign_package_adds_one_of_each_without_a_fork(path: str, tmp_path: Path) -> None:
     def run(code: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, "PYTHONPATH": path}
-        return subprocess.run(
-            [sys.executable, "-c", code], cwd=tmp_path, env=environment, capture_output=True, text=True
-        )
+        command, env = [sys.executable, "-c", code], {**os.environ, "PYTHONPATH": path}
+        return subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
 
     used = run(USE)
     *networks, last = used.stdout.splitlines() or [""]

@@ -37,8 +37,7 @@ def test_every_code_keeps_shape_dtype_and_input(name: str, dtype: torch.dtype) -
     before = images.clone()
     encoder = MAKERS[name](6)
     x_seq = encoder(images, Generator().manual_seed(1))
-    assert x_seq.shape == (6, 2, 3, 5, 4)
-    assert x_seq.dtype == dtype
+    assert (x_seq.shape, x_seq.dtype) == ((6, 2, 3, 5, 4), dtype)
     assert torch.equal(images, before)
     assert torch.equal(x_seq, encoder(images, Generator().manual_seed(1)))
     if name == "direct":

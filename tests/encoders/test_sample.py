@@ -39,9 +39,7 @@ def test_ink_on_a_transparent_ground_is_laid_on_white(suffix: str, depth: type) 
 
 @pytest.mark.parametrize("turn", range(1, 9))
 @pytest.mark.parametrize(("kind", "shape"), [("PNG", (5, 5)), ("PNG", (5, 7)), ("WEBP", (5, 5))])
-def test_a_photograph_held_upright_has_its_transparency_where_it_was(
-    kind: str, shape: tuple[int, int], turn: int
-) -> None:
+def test_a_turned_photograph_has_its_transparency_where_it_was(kind: str, shape: tuple[int, int], turn: int) -> None:
     ink = np.zeros((*shape, 4), np.uint8)  # black, seen where it is opaque
     ink[:2, 1:, 3] = 255
     exif, file = Image.Exif(), io.BytesIO()

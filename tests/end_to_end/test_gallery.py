@@ -22,6 +22,8 @@ from tests.support.serving.broker import Broker, Subscriber, require_broker
 from tests.support.serving.servers import running
 from tests.support.waiting import until
 
+Captured = pytest.CaptureFixture[str]
+
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -67,9 +69,8 @@ def test_the_microcontrollers_reader_reads_a_digit() -> None:
     run("A reader on a microcontroller")
     subprocess.run(["make", "-C", "digit_c", f"CC={' '.join(c_compiler())}"], check=True)
     words = nmnist_records(events_of("digit-7")).tobytes()
-    lines = subprocess.run(
-        ["digit_c/example", "nmnist", "34", "34"], input=words, capture_output=True, check=True
-    ).stdout
+    command = ["digit_c/example", "nmnist", "34", "34"]
+    lines = subprocess.run(command, input=words, capture_output=True, check=True).stdout
     seen = [line.split("\t")[1:4] for line in lines.decode().splitlines()]
     assert (seen[-1][:2], {held for *_, held in seen}) == (["7", "7"], {"-", "7"})
 
@@ -85,16 +86,14 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-def said(capsys: pytest.CaptureFixture[str], *words: str) -> tuple[dict, str]:
+def said(capsys: Captured, *words: str) -> tuple[dict, str]:
     """What a command prints: its last line, of JSON, and all of it."""
     assert main([*words, "--json"]) == 0
     out = capsys.readouterr().out
     return json.loads(out.splitlines()[-1]), out
 
 
-def test_a_folder_is_taught_from_as_it_is(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_folder_is_taught_from_as_it_is(recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.chdir(recordings)
     told, _ = said(capsys, "teach", "--data", "things", "--to", "taught", "--window-ms", "200")
     assert told["labels"] == ["key", "mug"]
@@ -103,9 +102,7 @@ def test_a_folder_is_taught_from_as_it_is(
     assert abs(other["right"]["accuracy"] - told["accuracy"]) < 0.1
 
 
-def test_one_command_trains_on_a_folder_and_knows_it_again(
-    recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_one_command_trains_on_a_folder(recordings: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     monkeypatch.chdir(recordings)
     settings = {"network": "event-small", "epochs": 1, "epoch-steps": 6, "crop": "object", "window-ms": 200}
     run, out = said(capsys, "train", "--data", "things", *(f"--{name}={value}" for name, value in settings.items()))

@@ -29,6 +29,7 @@ from spikesight.service.stream import live
 from spikesight.service.stream.protocol import StreamCore
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, kept, tiny
+from tests.support.refusals import refusal
 from tests.support.serving.http import TOKEN, get, refused, status_of, talk
 from tests.support.serving.servers import Served, free_port, running, settings
 from tests.support.serving.streams import STREAM, predictions
@@ -100,13 +101,10 @@ PROC = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="no /proc
 
 
 def test_what_a_cluster_cannot_do_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ClusterError, match="--camera opens a device of one machine"):
-        Cluster(Settings(cameras=("a",)), 2)
-    with pytest.raises(ClusterError, match="1 or more"):
-        Cluster(Settings(), 0)
+    refusal(lambda: Cluster(Settings(cameras=("a",)), 2), "--camera opens a device of one machine", ClusterError)
+    refusal(lambda: Cluster(Settings(), 0), "1 or more", ClusterError)
     monkeypatch.setitem(__import__("sys").modules, "ray", None)
-    with pytest.raises(ClusterError, match="pip install 'spikesight"):
-        Cluster(Settings(), 2)
+    refusal(lambda: Cluster(Settings(), 2), "pip install 'spikesight", ClusterError)
 
 
 def replicas(clustered: Served) -> dict[int, float]:
@@ -195,8 +193,7 @@ def test_a_cluster_under_load(clustered: Served) -> None:
     assert set(load.images) == {load.label}, {str(one) for one in load.images}
     assert load.reconnects > 0
 
-    with pytest.raises(ClientError, match="one service: start it without --cluster"):
-        clustered.client.teach()
+    refusal(lambda: clustered.client.teach(), "one service: start it without --cluster", ClientError)
     clustered.process.send_signal(signal.SIGTERM)
     clustered.finish()
     assert clustered.process.returncode == 0

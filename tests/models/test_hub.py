@@ -156,7 +156,7 @@ def test_a_name_that_two_share_or_no_url_can_hold_is_refused(folders: list[str])
 
 
 @pytest.mark.parametrize(
-    "name", ["gestures", "0", "a.b-c_d", "X" * 64, "teaching-3", "console", "steps", "model", "index-2"]
+    "name", [*["gestures", "0", "a.b-c_d", "teaching-3", "console", "steps", "model", "index-2"], "X" * 64]
 )
 def test_good_names(name: str) -> None:
     assert not why_unfit(name)

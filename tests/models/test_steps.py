@@ -6,33 +6,20 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
+from spikesight.models import steps as module
 from spikesight.models.classifier.inputs import QuietReset
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.alarm import Alarm
 from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.novelty.score import Judged
-from spikesight.models.steps import (
-    LEAST_INERTIA,
-    OTHER,
-    Answer,
-    ConformalRule,
-    Input,
-    Outcome,
-    SessionError,
-    SlidingMean,
-    StableLabel,
-    StreamReadout,
-)
+from spikesight.models.steps import OTHER, Answer, Input, Outcome, SlidingMean, StableLabel, StreamReadout
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import EVENT_CONTRACT, lively, some_known, tiny, trials
 
 LABELS = ("a", "b")
-A, B, STRANGE, EMPTY = (
-    Judged(np.array([0.97, 0.03]), 1.0, False),
-    Judged(np.array([0.03, 0.97]), 1.0, False),
-    Judged(np.array([0.97, 0.03]), 0.01, False),
-    Judged(np.array([0.97, 0.03]), 0.0, True),
-)
+SURE = np.array([0.97, 0.03])
+A, B = Judged(SURE, 1.0, False), Judged(SURE[::-1].copy(), 1.0, False)
+STRANGE, EMPTY = Judged(SURE, 0.01, False), Judged(SURE, 0.0, True)
 
 
 def shown(stable: StableLabel, seen: list[Judged]) -> list[str]:
@@ -49,7 +36,7 @@ def test_a_label_appears_with_evidence_and_stays_until_there_is_other() -> None:
     assert labels[0] == "", "one step is no evidence yet"
     assert [labels[n] for n in changes] == ["a", "b"], "three steps of another class change nothing"
     assert 3 <= changes[0] + 1 <= 7
-    assert 23 + OTHER * LEAST_INERTIA / np.log(0.97 / 0.03) <= changes[1] + 1 <= 23 + 15
+    assert 23 + OTHER * module.LEAST_INERTIA / np.log(0.97 / 0.03) <= changes[1] + 1 <= 23 + 15
 
 
 @pytest.mark.parametrize(("seen", "label", "steps"), [(STRANGE, UNKNOWN, 15), (EMPTY, NOTHING, 40)])
@@ -97,9 +84,7 @@ def test_a_reset_keeps_what_is_shown_and_forgets_the_evidence() -> None:
         ((0.56, 0.44), 1.0, 0, np.log(0.56 / 0.44) / 12),
     ],
 )
-def test_evidence_is_the_log_odds_spread_over_a_read_out(
-    probabilities: tuple[float, float], known: float, which: int, gained: float
-) -> None:
+def test_evidence_is_log_odds(probabilities: tuple[float, float], known: float, which: int, gained: float) -> None:
     stable = StableLabel(12).push(Judged(np.array(probabilities), max(known, 0.0), known < 0))
     expected = np.zeros(4)
     expected[which] = gained
@@ -137,7 +122,7 @@ def test_active_inputs_are_read_out_and_an_overflow_is_refused() -> None:
     track.absorb([given._replace(x=0 * given.x)], Outcome(logits, [1], 2, 0.1))
     assert track.readout.mean is not None
     assert track.readout.mean.tolist() == [0, 1, 2, np.prod(CARD.contract.shape) / 2]
-    with pytest.raises(SessionError, match="too large"):
+    with pytest.raises(module.SessionError, match="too large"):
         track.absorb([given], Outcome(logits, [1], 2, 0.1, finite=False))
 
 
@@ -181,7 +166,7 @@ def committed(track: StreamReadout, logits: list[list[float]], **given: object) 
 
 
 def test_a_stream_commits_to_what_is_seen_now_and_says_since_when() -> None:
-    track = StreamReadout(LABELS, 2, rule=ConformalRule(trials(np.linspace(0, 4, 19)), 0.1, 2))
+    track = StreamReadout(LABELS, 2, rule=module.ConformalRule(trials(np.linspace(0, 4, 19)), 0.1, 2))
     found = committed(track, [[2.0, 0.0], [0.0, 4.0]])
     assert found == ("b", ("b",), 0.1, None, 2), "nothing to compare the stream with"
     assert [committed(track, [[0.0, 9.0]], end_us=end_us).at_us for end_us in (20, 30)] == [2, 2]
@@ -227,7 +212,7 @@ def test_steps_that_are_taken_at_once_are_those_taken_one_by_one() -> None:
     """However they are cut, over windows' ends, where the alarm listens, and resets."""
     network, horizon, k = lively(CONFIG), 4, 60
     known, random = some_known(network, CARD.contract), np.random.default_rng(0)
-    rule = ConformalRule(trials(np.linspace(0, 4, 19), len(CARD.labels), np.full(2000, 0.999)), 0.1, 7, 1.5)
+    rule = module.ConformalRule(trials(np.linspace(0, 4, 19), len(CARD.labels), np.full(2000, 0.999)), 0.1, 7, 1.5)
     logits = random.normal(0, 2, (k, len(CARD.labels))).astype(np.float32)
     rates = random.random((k, known.width), np.float32)
     given = [Input(np.ones(CARD.contract.shape, np.uint8), t, t + 1, 4, t in (9, 31)) for t in range(k)]

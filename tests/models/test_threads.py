@@ -83,9 +83,7 @@ def test_a_shipped_model_in_threads(name: str) -> None:
 
 @pytest.mark.parametrize("precision", ["fp32", "none of those"])  # which the engine takes, and does not
 @pytest.mark.parametrize("spiking_readout", [False, True])
-def test_any_network_and_its_twins_in_threads(
-    spiking_readout: bool, precision: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_network_and_twins_in_threads(spiking_readout: bool, precision: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_PRECISION", precision)
     config = ResNetConfig("ms", (1, 1), (8, 16), in_channels=2, classes=3, spiking_readout=spiking_readout)
     network = lively(config)

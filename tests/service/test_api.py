@@ -12,8 +12,8 @@ from spikesight.models.classifier import Classifier
 from spikesight.models.contract import Card, Contract
 from spikesight.models.steps import Prediction
 from spikesight.service.api import create_app
+from spikesight.service.decoding.decode import decode_image
 from spikesight.service.stream.messages import Frame
-from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.formats import nmnist_records
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import EVENT_CONTRACT, IMAGE_CONTRACT, LABELS, ann, promising, tiny
@@ -72,8 +72,7 @@ def test_raw_body_equals_form(client: TestClient, name: str, data: bytes, kind: 
     for timing in ("latency_ms", "queue_ms"):
         del form[timing], raw[timing]
     assert form == raw
-    assert len(raw["steps"]) == raw["step"]
-    assert len(raw["logits"]) == len(LABELS)
+    assert (len(raw["steps"]), len(raw["logits"])) == (raw["step"], len(LABELS))
 
 
 def expected(name: str) -> list[Prediction]:
@@ -200,13 +199,8 @@ def test_too_long_a_recording_gets_413() -> None:
 @pytest.mark.parametrize(
     ("query", "status"),
     [
-        ("model=nothing", 404),
-        ("model=..%2f..%2fetc", 404),
-        ("model=%00", 404),
-        ("confidence=2", 400),
-        ("error_rate=1", 400),
-        ("logits=perhaps", 400),
-        ("<b>=1", 400),
+        *((f"model={name}", 404) for name in ("nothing", "..%2f..%2fetc", "%00")),
+        *((query, 400) for query in ("confidence=2", "error_rate=1", "logits=perhaps", "<b>=1")),
     ],
 )
 def test_bad_queries(client: TestClient, query: str, status: int) -> None:
@@ -247,12 +241,9 @@ def test_health_metrics_and_methods(client: TestClient) -> None:
     client.post("/v1/predict", files={"file": picture()})
     text = client.get("/metrics").text
     assert 'spikesight_requests_total{route="/v1/predict",status="200"}' in text
-    for method, path, allowed in (
-        ("GET", "/v1/predict", "POST"),
-        ("POST", "/v1/models", "GET"),
-        ("PUT", "/metrics", "GET"),
-    ):
-        answer = client.request(method, path)
+    for words in ("GET /v1/predict POST", "POST /v1/models GET", "PUT /metrics GET"):
+        wrong, path, allowed = words.split()
+        answer = client.request(wrong, path)
         assert (refused(answer)[0], answer.headers["allow"]) == (405, allowed)
     assert refused(client.get("/nothing")) == (404, "there is nothing at this path")
 

@@ -129,9 +129,7 @@ def test_a_lost_stream_connects_again_and_goes_on() -> None:
     ("answers", "status"),
     [((b"", b"200"), 200), ((b"500", b"200"), 200), ((b"", b""), 0), ((b"503 busy", b"200"), 503), ((b"404",), 404)],
 )
-def test_a_prediction_that_is_lost_is_asked_for_once_more(
-    answers: tuple[bytes, ...], status: int, client: Client
-) -> None:
+def test_a_lost_prediction_is_asked_for_once_more(answers: tuple[bytes, ...], status: int, client: Client) -> None:
     good, left = client._ask("POST", "/v1/predict", picture(), "image/png"), list(answers)
 
     def serve(listening: socket.socket) -> None:

@@ -83,8 +83,7 @@ def test_the_answers_are_those_of_predict_in_every_form(client: TestClient, file
     assert (body["model_name"], body["model_version"], body["id"]) == ("tiny", "1", "abc")
     assert [output["shape"] for output in body["outputs"]] == [[3], [3, 3], [3, 3], [3], [3], [3]]
     for n, one in enumerate(expected):
-        assert found["label"][n] == one["label"]
-        assert found["steps"][n] == one["step"]
+        assert (found["label"][n], found["steps"][n]) == (one["label"], one["step"])
         assert (found["spikes"][n], found["synops"][n]) == (one["spikes"], one["synops"])
         assert found["logits"][3 * n : 3 * n + 3] == pytest.approx(one["logits"], rel=1e-4)
         assert found["probabilities"][3 * n : 3 * n + 3] == list(one["probabilities"].values())

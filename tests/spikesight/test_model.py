@@ -25,12 +25,20 @@ from spikesight.encoders.recordings.files import read_recording
 from spikesight.encoders.sample import as_pixels
 from spikesight.encoders.sources import chunks as sources
 from spikesight.encoders.sources import samples
+from spikesight.model import Model
 from tests.support.inputs.samples import seven
 from tests.support.processes import ROOT, in_fresh_process
 from tests.support.refusals import refusal
 
 SIZE = SensorSize(34, 34)
 Events = NDArray[np.void]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder that the test is in."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
 
 
 def logits(steps: Any) -> list[tuple[float, ...]]:
@@ -57,15 +65,13 @@ def test_a_stream_brings_no_service_no_command_and_no_training_along() -> None:
     assert not {name for name in loaded if name.split(".")[1] in ("app", "service", "training")}
 
 
-def test_the_shipped_models_are_listed_the_default_first(model: spikesight.Model) -> None:
+def test_the_shipped_models_are_listed_the_default_first(model: Model) -> None:
     assert spikesight.list_models()[0] == spikesight.load().name == model.name
     assert model.labels == tuple("0123456789")
     assert "nmnist" in repr(model)
 
 
-def test_a_recording_is_seen_alike_as_a_file_an_array_and_a_stream(
-    model: spikesight.Model, events: Events, tmp_path: Path
-) -> None:
+def test_a_recording_is_alike_as_a_file_an_array_and_a_stream(model: Model, events: Events, tmp_path: Path) -> None:
     path = tmp_path / "seven.npz"
     spikesight.write_recording(path, events, SIZE)
     steps = logits(model.steps(events, SIZE))
@@ -76,7 +82,7 @@ def test_a_recording_is_seen_alike_as_a_file_an_array_and_a_stream(
     assert model.predict(path).label == "7"
 
 
-def test_an_image_is_predicted_alike_as_a_file_and_as_pixels(model: spikesight.Model, tmp_path: Path) -> None:
+def test_an_image_is_predicted_alike_as_a_file_and_as_pixels(model: Model, tmp_path: Path) -> None:
     path = tmp_path / "seven.png"
     cv2.imwrite(str(path), seven())
     for one in (model, spikesight.load("mnist-direct")):
@@ -95,7 +101,7 @@ def test_a_caller_who_computes_in_float64_gets_the_same_answers(name: str) -> No
     assert (again.logits, again.probabilities) == (answer.logits, answer.probabilities)
 
 
-def test_steps_end_with_what_predict_says_and_every_call_begins_at_rest(model: spikesight.Model) -> None:
+def test_steps_end_with_what_predict_says_and_every_call_begins_at_rest(model: Model) -> None:
     steps = model.steps(seven())
     assert [step.step for step in steps] == list(range(1, len(steps) + 1))
     assert steps[-1].logits == model.predict(seven()).logits
@@ -103,18 +109,18 @@ def test_steps_end_with_what_predict_says_and_every_call_begins_at_rest(model: s
 
 
 @pytest.mark.parametrize("name", [sample.name for sample in samples.listing() if sample.name.startswith("digit")])
-def test_a_sample_is_a_stream_that_ends_with_its_label(model: spikesight.Model, name: str) -> None:
+def test_a_sample_is_a_stream_that_ends_with_its_label(model: Model, name: str) -> None:
     answers = list(model.stream(name))
     assert [answer.step for answer in answers] == list(range(1, len(answers) + 1))
     assert answers[-1].label == name.removeprefix("digit-")
 
 
-def test_two_streams_of_one_model_do_not_disturb_each_other(model: spikesight.Model) -> None:
+def test_two_streams_of_one_model_do_not_disturb_each_other(model: Model) -> None:
     pairs = list(zip(model.stream("digit-3"), model.stream("digit-7")))
     assert logits(three for three, _ in pairs) == logits(model.stream("digit-3"))[: len(pairs)]
 
 
-def test_a_stream_steps_at_the_bin_that_is_asked_for(model: spikesight.Model) -> None:
+def test_a_stream_steps_at_the_bin_that_is_asked_for(model: Model) -> None:
     assert model.bins_ms == (1, 31)
     fine, own = list(model.stream("digit-3", bin_ms=5)), list(model.stream("digit-3"))
     assert {p.end_us - p.start_us for p in fine} == {5000}
@@ -141,9 +147,7 @@ def test_what_names_no_file_is_refused(events: Events, name: Any) -> None:
         (saccades(seven()), {}, "need the sensor's size"),
     ],
 )
-def test_a_stream_that_cannot_be_is_refused_when_it_is_asked_for(
-    model: spikesight.Model, source: Any, words: dict[str, Any], match: str
-) -> None:
+def test_a_stream_that_cannot_be_is_refused(model: Model, source: Any, words: dict[str, Any], match: str) -> None:
     refusal(lambda: model.stream(source, **words), match)
 
 
@@ -154,7 +158,7 @@ def test_a_model_of_images_takes_no_events(events: Events) -> None:
     refusal(lambda: images.predict(events, SIZE), "takes images")
 
 
-def test_what_cannot_be_read_has_its_error(model: spikesight.Model, tmp_path: Path) -> None:
+def test_what_cannot_be_read_has_its_error(model: Model, tmp_path: Path) -> None:
     for name, error in (("a.aedat4", spikesight.RecordingError), ("a.png", ValueError)):
         (tmp_path / name).write_bytes(b"nothing of the kind")
         with pytest.raises(error):
@@ -166,9 +170,7 @@ def test_what_cannot_be_read_has_its_error(model: spikesight.Model, tmp_path: Pa
 
 
 @pytest.mark.parametrize("end", ["not begun", "broken off", "refused"])
-def test_a_source_is_closed_when_its_stream_is_not_begun_broken_off_or_refused(
-    end: str, events: Events, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_source_is_closed_however_its_stream_ends(end: str, events: Events, monkeypatch: pytest.MonkeyPatch) -> None:
     camera = MagicMock(size=SIZE, running=True)
     camera.read.side_effect = chain([events], repeat(None))
     monkeypatch.setattr(sources, "open_camera", lambda _: camera)
@@ -227,7 +229,7 @@ TABLE = np.dtype([("p", "<f8"), ("y", "<i4"), ("t", "<f8"), ("x", "<i8")])
 BIG = np.dtype([("t", ">i4"), ("x", ">u2"), ("y", ">u2"), ("p", "u1")])
 
 
-def shaped(events: NDArray[np.void], dtype: np.dtype, off: int = 0) -> NDArray[np.void]:
+def shaped(events: Events, dtype: np.dtype, off: int = 0) -> Events:
     """The same events in another program's array; `off` is what it calls OFF."""
     out = np.zeros(len(events), dtype)
     for key, names in {"t": ("t", "timestamp"), "x": ("x",), "y": ("y",), "p": ("p", "polarity", "on")}.items():
@@ -236,7 +238,7 @@ def shaped(events: NDArray[np.void], dtype: np.dtype, off: int = 0) -> NDArray[n
     return out
 
 
-FOREIGN: dict[str, Callable[[NDArray[np.void]], Any]] = {
+FOREIGN: dict[str, Callable[[Events], Any]] = {
     "Tonic": lambda e: shaped(e, TONIC),
     "Metavision": lambda e: shaped(e, METAVISION),
     "dv-processing": lambda e: shaped(e, DV),
@@ -253,9 +255,7 @@ FOREIGN: dict[str, Callable[[NDArray[np.void]], Any]] = {
 
 
 @pytest.mark.parametrize("name", FOREIGN)
-def test_the_arrays_of_other_programs_are_the_same_events(
-    model: spikesight.Model, events: NDArray[np.void], tmp_path: Path, name: str
-) -> None:
+def test_arrays_of_other_programs_are_the_same_events(model: Model, events: Events, tmp_path: Path, name: str) -> None:
     given = FOREIGN[name](events)
     before = given.copy()
     assert model.predict(given, SIZE).logits == model.predict(events, SIZE).logits
@@ -269,26 +269,22 @@ def test_the_arrays_of_other_programs_are_the_same_events(
     assert np.array_equal(given, before)
 
 
-def test_events_as_they_should_be_are_not_copied_and_every_other_one_is_a_view(
-    model: spikesight.Model, events: NDArray[np.void]
-) -> None:
+def test_events_as_they_should_be_are_not_copied_and_every_other_one_is_a_view(model: Model, events: Events) -> None:
     assert as_events(events, SIZE) is events
     assert model.predict(events[::2], SIZE).logits == model.predict(events[::2].copy(), SIZE).logits
 
 
 @pytest.mark.parametrize("size", [SIZE, (34, 34), [34, 34], "34x34", np.array([34, 34], np.uint8)])
-def test_a_size_is_written_in_several_ways(
-    model: spikesight.Model, events: NDArray[np.void], tmp_path: Path, size: Any
-) -> None:
+def test_a_size_is_written_in_several_ways(model: Model, events: Events, tmp_path: Path, size: Any) -> None:
     assert model.predict(events, size).label == "7"
     spikesight.write_recording(tmp_path / "a.es.csv", events, size)
     assert model.predict(tmp_path / "a.es.csv", spikesight.read(tmp_path / "a.es.csv").size).label == "7"
 
 
-def changed(key: str, values: Any, dtype: np.dtype = TABLE) -> Callable[[NDArray[np.void]], Any]:
+def changed(key: str, values: Any, dtype: np.dtype = TABLE) -> Callable[[Events], Any]:
     """Events whose first values of a field are others."""
 
-    def change(events: NDArray[np.void]) -> NDArray[np.void]:
+    def change(events: Events) -> Events:
         out = shaped(events, dtype)
         out[key][: len(values)] = values
         return out
@@ -296,7 +292,7 @@ def changed(key: str, values: Any, dtype: np.dtype = TABLE) -> Callable[[NDArray
     return change
 
 
-WRONG: dict[str, tuple[Callable[[NDArray[np.void]], Any], str]] = {
+WRONG: dict[str, tuple[Callable[[Events], Any], str]] = {
     "times in seconds": (lambda e: changed("t", e["t"] / 1e6)(e), r"field t .* whole microseconds: of seconds"),
     "a time that is none": (changed("t", [np.nan]), "field t .* not finite"),
     "a far time": (changed("t", [2**62], TONIC), "field t .* it may from"),
@@ -328,20 +324,15 @@ DOORS: dict[str, Door] = {
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("wrong", WRONG)
-def test_events_that_are_wrong_are_refused_at_every_door(
-    events: NDArray[np.void], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str, wrong: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_events_that_are_wrong_are_refused_at_every_door(events: Events, here: Path, door: str, wrong: str) -> None:
     change, match = WRONG[wrong]
     refusal(lambda: DOORS[door](change(events), SIZE), match)
-    assert list(tmp_path.iterdir()) == []
+    assert list(here.iterdir()) == []
 
 
 @pytest.mark.parametrize("door", ["predict", "steps", "stream", "write", "write pieces"])
-def test_events_that_are_not_sorted_are_refused(
-    events: NDArray[np.void], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("here")
+def test_events_that_are_not_sorted_are_refused(events: Events, door: str) -> None:
     for dtype in (EVENTS, TONIC):
         change = changed("t", [200_000], dtype)
         refusal(lambda change=change: DOORS[door](change(events), SIZE), "not sorted")
@@ -349,10 +340,8 @@ def test_events_that_are_not_sorted_are_refused(
 
 @pytest.mark.parametrize("door", DOORS)
 @pytest.mark.parametrize("size", [34, 34.0, (34,), (34, 34, 2), (34.5, 34), ("34", "34"), "34", "34x", (0, 34), {}])
-def test_sizes_that_are_none_are_refused_at_every_door(
-    events: NDArray[np.void], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, door: str, size: Any
-) -> None:
-    monkeypatch.chdir(tmp_path)
+@pytest.mark.usefixtures("here")
+def test_sizes_that_are_none_are_refused_at_every_door(events: Events, door: str, size: Any) -> None:
     refusal(lambda: DOORS[door](events, size), "size|pixels|sensor")
 
 
@@ -383,12 +372,12 @@ def test_ones_and_zeros_are_pixels() -> None:
     assert np.array_equal(as_pixels(np.eye(5, dtype=bool)), np.eye(5, dtype=np.uint8) * 255)
 
 
-def test_a_tensor_of_bfloat16_is_a_picture(model: spikesight.Model) -> None:
+def test_a_tensor_of_bfloat16_is_a_picture(model: Model) -> None:
     assert model.predict(torch.from_numpy(GREY > 127).bfloat16()).logits == model.predict(GREY > 127).logits
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "1", "P", "LA", "turned"])
-def test_an_image_of_pillow_is_seen_as_its_file(model: spikesight.Model, tmp_path: Path, mode: str) -> None:
+def test_an_image_of_pillow_is_seen_as_its_file(model: Model, tmp_path: Path, mode: str) -> None:
     pillow = pytest.importorskip("PIL.Image")
     image = pillow.fromarray(cv2.resize(GREY, (56, 84))).convert("L" if mode == "turned" else mode)
     if mode == "RGBA":
@@ -428,14 +417,12 @@ def test_what_is_no_picture_is_refused(name: str, kind: str) -> None:
 
 
 @pytest.mark.parametrize("mode", ["I", "F", "I;16"])
-def test_an_image_of_pillow_with_more_than_8_bits_is_refused(model: spikesight.Model, mode: str) -> None:
+def test_an_image_of_pillow_with_more_than_8_bits_is_refused(model: Model, mode: str) -> None:
     pillow = pytest.importorskip("PIL.Image")
     refusal(lambda: model.predict(pillow.new(mode, (28, 28))), "8 bits a channel")
 
 
-def test_a_size_that_is_not_the_file_s_is_refused(
-    model: spikesight.Model, events: NDArray[np.void], tmp_path: Path
-) -> None:
+def test_a_size_that_is_not_the_file_s_is_refused(model: Model, events: Events, tmp_path: Path) -> None:
     spikesight.write_recording(tmp_path / "a.npz", events, SIZE)
     cv2.imwrite(str(tmp_path / "a.png"), GREY)
     assert model.predict(tmp_path / "a.npz", size="34x34").label == "7"

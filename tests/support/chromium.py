@@ -16,7 +16,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from spikesight.encoders.events import NMNIST_SENSOR
 from spikesight.encoders.sources.samples import events_of
@@ -31,9 +33,7 @@ if TYPE_CHECKING:
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 CHROMIUM = os.environ.get("SPIKESIGHT_CHROMIUM") or next(filter(None, map(shutil.which, NAMES)), None)
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium found: install it, or set SPIKESIGHT_CHROMIUM"
-)
+needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="needs Chromium: install it, or set SPIKESIGHT_CHROMIUM")
 QUIET = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
 FAKE_CAMERA = ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]
 REFUSED = re.compile(r"status of (4|503)|net::ERR_|WebSocket connection|Cross-Origin-Opener")  # said by the browser
@@ -166,6 +166,8 @@ class Visit:
 
 
 Visitor = Callable[..., Visit]
+Check = Callable[[Visit], None]
+Show = Callable[[list[NDArray[np.uint8]]], object]
 
 
 def has_models(seen: Visit) -> Visit:

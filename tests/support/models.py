@@ -79,18 +79,12 @@ def lively(config: ResNetConfig, seed: int = 0) -> SpikingResNet:
     torch.manual_seed(seed)
     network = SpikingResNet(config).eval()
 
-    def between(low: float, high: float, like: Tensor) -> Tensor:
-        return torch.rand(like.shape, generator=generator) * (high - low) + low
-
+    ranges = {"running_mean": (-0.3, 0.3), "running_var": (0.5, 1.5), "weight": (0.6, 1.4), "bias": (-0.4, 0.4)}
     with torch.no_grad():
         for module in network.modules():
-            if isinstance(module, nn.BatchNorm2d):
-                assert module.running_mean is not None
-                assert module.running_var is not None
-                module.running_mean.copy_(between(-0.3, 0.3, module.running_mean))
-                module.running_var.copy_(between(0.5, 1.5, module.running_var))
-                module.weight.copy_(between(0.6, 1.4, module.weight))
-                module.bias.copy_(between(-0.4, 0.4, module.bias))
+            for name, (low, high) in ranges.items() if isinstance(module, nn.BatchNorm2d) else ():
+                tensor = getattr(module, name)
+                tensor.copy_(torch.rand(tensor.shape, generator=generator) * (high - low) + low)
     return network
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any, TypeVar
 
-from spikesight.service.scheduler.processes import DecoderProcesses
+from spikesight.service.decoding.processes import DecoderProcesses
 from tests.support.waiting import PATIENCE_S
 
 T = TypeVar("T")
@@ -32,14 +32,9 @@ def script(path: str) -> ModuleType:
 
 def in_fresh_process(code: str, **environment: str) -> str:
     """What Python code prints, run from the project's folder with more environment variables."""
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        cwd=ROOT,
-        env={**os.environ, **environment},
-        capture_output=True,
-        text=True,
-        timeout=600,  # a cold compiler on a busy machine
-    )
+    command, env = [sys.executable, "-c", code], {**os.environ, **environment}
+    patience_s = 600  # a cold compiler on a busy machine
+    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, timeout=patience_s)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 

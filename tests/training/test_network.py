@@ -176,9 +176,7 @@ def test_a_model_with_a_head_gives_its_backbone(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("steps", [1, 6])
-def test_a_model_teacher_answers_by_its_mean_logits_and_one_of_one_step_sees_the_mean(
-    steps: int, tmp_path: Path
-) -> None:
+def test_a_teacher_answers_by_its_mean_logits_and_one_of_one_step_sees_the_mean(steps: int, tmp_path: Path) -> None:
     torch.manual_seed(2)
     neuron = {"neuron": RECTIFIER} if steps == 1 else {}
     network = SpikingResNet(ResNetConfig("ms", (1,), (4,), classes=2, **neuron)).eval()  # type: ignore[arg-type]
@@ -191,9 +189,7 @@ def test_a_model_teacher_answers_by_its_mean_logits_and_one_of_one_step_sees_the
         torch.testing.assert_close(answer, network(fed)[0].mean(0))
 
 
-def test_a_shipped_name_means_the_shipped_model_whatever_lies_here(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_shipped_name_is_the_shipped_model_whatever_is_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """As `export --format c` and the data set of that name make a folder "nmnist"."""
     assert weights_path("nowhere") == Path("nowhere")
     monkeypatch.chdir(tmp_path)

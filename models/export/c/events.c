@@ -24,7 +24,7 @@ bool spikesight_begin(Spikesight *s, uint16_t width, uint16_t height, Spikesight
     s->words.high = -1;
     s->front = (SpikesightFront){
         .width = width, .height = height, .seen_width = WIDTH, .seen_height = HEIGHT, .grid_width = SPIKESIGHT_GRID_WIDTH,
-        .grid_height = SPIKESIGHT_GRID_HEIGHT, .shown = SPIKESIGHT_SHOW_THRESHOLD, .ceiling = SPIKESIGHT_CEILING,
+        .grid_height = SPIKESIGHT_GRID_HEIGHT, .shown = SPIKESIGHT_SHOWN, .ceiling = SPIKESIGHT_CEILING,
         .bin_us = SPIKESIGHT_BIN_US, .filter_us = SPIKESIGHT_FILTER_US, .from_hz = SPIKESIGHT_FILTER_FROM_HZ,
         .close = step_of, .yours = s, .open = s->open, .since = s->since,
         .fired = same && SPIKESIGHT_FILTER_US ? s->fired : NULL, .level = same ? NULL : s->level};

@@ -66,7 +66,7 @@ typedef struct { /* nothing in here is for other hands */
 #if SPIKESIGHT_EVENTS
     SpikesightFront front;
     uint8_t open[2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH];
-    uint16_t since[SPIKESIGHT_SHOW_THRESHOLD > 1 ? 2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH : 1];
+    uint16_t since[SPIKESIGHT_SHOWN > 1 ? 2 * SPIKESIGHT_GRID_HEIGHT * SPIKESIGHT_GRID_WIDTH : 1];
     int32_t level[SPIKESIGHT_FOLLOWS ? 1 : SPIKESIGHT_SENSOR_HEIGHT * SPIKESIGHT_SENSOR_WIDTH];
 #if SPIKESIGHT_FOLLOWS
     SpikesightFollow follow;

@@ -22,6 +22,7 @@ from spikesight.models.conversion.methods import METHODS
 from spikesight.models.networks.ann import CifarResNet, SmallCnn
 from spikesight.models.statistics import interval
 from spikesight.training.data.images import Images, Pictures
+from tests.app.conftest import Ask
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import lively
 
@@ -50,12 +51,11 @@ def pictures(tmp_path: Path) -> Path:
     return folder
 
 
-def test_state_dictionary_to_a_served_checkpoint(weights: Path, pictures: Path, tmp_path: Path, capsys) -> None:
+def test_state_dictionary_to_a_served_checkpoint(weights: Path, pictures: Path, tmp_path: Path, ask: Ask) -> None:
     names = "a,b,c,d,e,f,g,h,i,j"
     words = ["convert", str(weights), "--to", str(tmp_path / "out"), "--data", str(pictures)]
-    code = main([*words, "--steps", "4", "--labels", names, "--method", "ltb"])
-    assert code == 0
-    first, *_, same, last = capsys.readouterr().out.splitlines()
+    said = ask(*words, "--steps", "4", "--labels", names, "--method", "ltb").out
+    first, *_, same, last = said.splitlines()
     assert first == "cifar-resnet20: ltb on 6 pictures"
     assert same.startswith("the ANN's answer on 6 calibration pictures: T = 1: ")
     assert last.endswith(f"serve it with: spikesight serve --model {tmp_path / 'out'}")
@@ -86,9 +86,7 @@ def arguments(tmp_path: Path, *words: str) -> argparse.Namespace:
 
 
 @pytest.mark.parametrize("data", ["cifar10", "cifar100"])
-def test_a_models_own_set_is_split_as_its_training_did(
-    data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_models_own_set_is_split_as_in_training(data: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found, own = named_set(3), named_set(3)
     monkeypatch.setattr(convert, "pictures_of", lambda *_: own)
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
@@ -103,9 +101,7 @@ def test_a_models_own_set_is_split_as_its_training_did(
         read_pictures(arguments(tmp_path), replace(source, card=None))
 
 
-def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_named_set_calibrates_and_tests(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     found = named_set(1)
     monkeypatch.setattr(convert, "load_images", lambda *_: found)
     torch.manual_seed(0)
@@ -114,7 +110,7 @@ def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(
     (tmp_path / "names.txt").write_text("\n\n".join(f" n{k} " for k in range(10)))
     words = ["--data", "mnist", "--steps", "6", "--calibration", "30", "--test", "9"]
     words += ["--labels", str(tmp_path / "names.txt")]
-    assert main(["convert", str(tmp_path / "w.pt"), "--to", str(tmp_path / "to"), *words]) == 0
+    said = ask("convert", tmp_path / "w.pt", "--to", tmp_path / "to", *words).out
     classifier = Classifier.load(tmp_path / "to")
     card, contract, measured = classifier.card, classifier.contract, classifier.card.metrics
     assert (card.labels, contract.mean, contract.std) == (tuple(f"n{k}" for k in range(10)), found.mean, found.std)
@@ -123,16 +119,14 @@ def test_a_named_set_calibrates_is_tested_on_and_gives_the_card_its_scale(
     test = found.test.subset(9)
     x = (torch.from_numpy(test.pixels) / 255 - found.mean[0]) / found.std[0]
     right = int((ann(x).argmax(1).numpy() == test.labels).sum())
-    spiking = sum(
-        classifier.predict_image(image[0])[-1].index == label for image, label in zip(test.pixels, test.labels)
-    )
+    chosen = [classifier.predict_image(image[0])[-1].index for image in test.pixels]
+    spiking = int((np.array(chosen) == test.labels).sum())
     assert (measured["test_images"], measured["correct"]) == (9, spiking)
     assert measured["ann_accuracy"] == pytest.approx(100 * right / 9, abs=0.01)
     assert measured["accuracy"] == measured["accuracy_at"]["6"] == pytest.approx(100 * spiking / 9, abs=0.01)
     assert list(measured["accuracy_at"]) == ["1", "2", "4", "6"]
     low, high = (round(bound, 2) for bound in interval(spiking, 9))
     assert measured["interval_95"] == [low, high]
-    said = capsys.readouterr().out
     assert f"before: the ANN is right on {measured['ann_accuracy']:.2f} % of 9 test pictures" in said
     assert f"T = 6: {measured['accuracy']:.2f} % (" in said
 
@@ -157,9 +151,7 @@ def branching():
 """
 
 
-def test_any_module_of_ones_own(
-    pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_own_modules(pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     (tmp_path / "own_nets.py").write_text(NETS)
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(tmp_path)
@@ -170,10 +162,9 @@ def test_any_module_of_ones_own(
         ann(torch.randn(8, 3, 12, 12))
     torch.save(ann.eval().state_dict(), tmp_path / "mine.pt")
     words = ["convert", "mine.pt", "--to", "out", "--data", str(pictures), "--steps", "8"]
-    assert main([*words, "--network", "own_nets:Mine"]) == 2
-    assert "--size says how large" in capsys.readouterr().err
-    assert main([*words, "--network", "own_nets:Mine", "--size", "12"]) == 0
-    assert "left alone: drop (Dropout), auxiliary (Linear)" in capsys.readouterr().out
+    assert "--size says how large" in ask(*words, "--network", "own_nets:Mine", code=2).err
+    said = ask(*words, "--network", "own_nets:Mine", "--size", "12").out
+    assert "left alone: drop (Dropout), auxiliary (Linear)" in said
     network, card = load(tmp_path / "out")
     assert (card.contract.shape, card.labels) == ((3, 12, 12), ("0", "1", "2", "3"))
     assert card.training["ann"] == "own_nets:Mine"
@@ -182,8 +173,8 @@ def test_any_module_of_ones_own(
         expected = ann(images)
     found = network(images[None], None, 200)[0].mean(0)
     assert (found - expected).abs().max() < 0.2 * expected.abs().max()
-    assert main([*words, "--network", "own_nets:branching", "--size", "12"]) == 2
-    assert "torch.fx cannot trace the network, its flow depends on its data" in capsys.readouterr().err
+    said = ask(*words, "--network", "own_nets:branching", "--size", "12", code=2).err
+    assert "torch.fx cannot trace the network, its flow depends on its data" in said
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +185,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("words", "bin_us"), [("", 10_000), ("--bin-ms 5", 5_000)])
-def test_flags_reach_the_export(
-    words: str, bin_us: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_flags_of_export(words: str, bin_us: int, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[object] = []
 
     def export(network: Any, card: Any, out: Path) -> str:

@@ -15,10 +15,11 @@ from spikesight.encoders.sources.devices import Plugged
 from spikesight.models.classifier import Classifier
 from spikesight.models.networks.resnet import NETWORKS, SpikingResNet
 from spikesight.models.shipped import find
+from tests.app.conftest import Ask
 from tests.support.models import kept
 
 
-def test_every_check_says_something_and_the_last_line_counts_what_is_to_mend(
+def test_every_check_says_something_and_the_last_counts(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = main(["doctor"])
@@ -48,9 +49,7 @@ def test_a_library_of_cameras_that_does_not_load_is_told(monkeypatch: pytest.Mon
     assert any(one.state == "note" and "needs neuromorphic_drivers" in one.text for one in doctor.check_machine())
 
 
-def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_shipped_model_one_without_engine_and_a_broken_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("spikesight.models.shipped.SHIPPED", tmp_path)
     assert [f.state for f in doctor.check_models()] == ["FIX"]
     kept(tmp_path / "good")
@@ -64,9 +63,8 @@ def test_shipped_models_none_one_without_an_engine_and_a_broken_one(
     assert next(doctor.check_models()).text.endswith("runs on PyTorch (no compiler)")
 
 
-def test_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["models", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+def test_what_programs_read(ask: Ask) -> None:
+    found = json.loads(ask("models", "--json").out)
     networks = {row["name"]: row for row in found["networks"]}
     for name in ("event-small", "resnet50"):
         network = SpikingResNet(NETWORKS[name])
@@ -84,14 +82,10 @@ def test_what_programs_read(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize(
     "found", [[], [Plugged("prophesee:7", "EVK4", "neuromorphic-drivers"), Plugged("webcam:0", "Lid", "webcam")]]
 )
-def test_what_is_plugged_in_and_what_could_not_be_asked(
-    found: list[Plugged], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_is_plugged_in(found: list[Plugged], monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     monkeypatch.setattr(cameras, "plugged_in", lambda: (found, ["a driver is missing"]))
-    assert main(["cameras"]) == (0 if found else 1)
-    *lines, note = capsys.readouterr().out.splitlines()
+    *lines, note = ask("cameras", code=not found).out.splitlines()
     assert [line.split() for line in lines] == [[one.source, one.name, f"({one.driver})"] for one in found]
     assert note == "note: a driver is missing"
-    assert main(["cameras", "--json"]) == (0 if found else 1)
     answer = {"cameras": [one._asdict() for one in found], "remarks": ["a driver is missing"]}
-    assert json.loads(capsys.readouterr().out) == answer
+    assert json.loads(ask("cameras", "--json", code=not found).out) == answer

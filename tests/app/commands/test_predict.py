@@ -17,11 +17,10 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.checkpoint import save
 from spikesight.models.novelty.conformal import Commitment
 from spikesight.models.novelty.profile import Profile
+from tests.app.conftest import Ask
 from tests.support.inputs.data_sets import write_takes
 from tests.support.inputs.samples import seven, some_events, turns
 from tests.support.models import EVENT_CONTRACT, PREDICTION, kept, promising, tiny
-
-Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -41,24 +40,19 @@ def picture(tmp_path: Path) -> str:
     return str(tmp_path / "digit.png")
 
 
-def answers(capsys: Captured, *words: str) -> list[dict]:
+def answers(ask: Ask, *words: str) -> list[dict]:
     """What programs read."""
-    assert main(["predict", "--json", *words]) == 0
-    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    return [json.loads(line) for line in ask("predict", "--json", *words).out.splitlines()]
 
 
-def test_one_line_a_file_and_every_step_on_request(model: str, take: str, picture: str, capsys: Captured) -> None:
-    assert main(["predict", "--model", model, picture, take]) == 0
-    lines = capsys.readouterr().out.splitlines()
+def test_one_line_a_file_and_every_step_on_request(model: str, take: str, picture: str, ask: Ask) -> None:
+    lines = ask("predict", "--model", model, picture, take).out.splitlines()
     assert lines[0].startswith(f"{picture}: ")
     assert lines[1].startswith(f"{take}: ")
-    assert main(["predict", "--model", model, "--steps", picture]) == 0
-    assert len(capsys.readouterr().out.splitlines()) >= 10
+    assert len(ask("predict", "--model", model, "--steps", picture).out.splitlines()) >= 10
 
 
-def test_nothing_more_is_read_once_nobody_reads_the_answers(
-    model: str, picture: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_is_read_once_nobody_reads_answers(model: str, picture: str, monkeypatch: pytest.MonkeyPatch) -> None:
     class Gone(io.StringIO):
         def write(self, _: str) -> int:
             raise BrokenPipeError
@@ -70,27 +64,25 @@ def test_nothing_more_is_read_once_nobody_reads_the_answers(
     assert said.getvalue() == ""
 
 
-def test_broken_files_do_not_stop_the_others(model: str, picture: str, tmp_path: Path, capsys: Captured) -> None:
+def test_broken_files_do_not_stop_the_others(model: str, picture: str, tmp_path: Path, ask: Ask) -> None:
     (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n")
     (tmp_path / "empty.bin").write_bytes(b"")
     bad = [str(tmp_path / "broken.png"), str(tmp_path / "empty.bin"), "nowhere.jpg"]
-    assert main(["predict", "--json", "--model", model, *bad, picture]) == 2
-    captured = capsys.readouterr()
+    captured = ask("predict", "--json", "--model", model, *bad, picture, code=2)
     answer = json.loads(captured.out)
     assert answer["file"] == picture
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert [line.count(name) for line, name in zip(captured.err.splitlines(), bad, strict=True)] == [1, 1, 1]
 
 
-def test_without_a_shipped_model_one_must_be_named(monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
+def test_without_a_shipped_model_one_must_be_named(monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     monkeypatch.setattr("spikesight.models.shipped.shipped", dict)
-    assert main(["predict", "none.png"]) == 2
-    assert "name a checkpoint folder with --model" in capsys.readouterr().err
+    assert "name a checkpoint folder with --model" in ask("predict", "none.png", code=2).err
 
 
-def test_a_commitment_stops_only_when_a_rate_is_given(model: str, take: str, capsys: Captured) -> None:
-    (whole,) = answers(capsys, "--model", model, "--steps", take)
-    (early,) = answers(capsys, "--model", model, "--steps", take, "--error-rate", "0.5")
+def test_a_commitment_stops_only_when_a_rate_is_given(model: str, take: str, ask: Ask) -> None:
+    (whole,) = answers(ask, "--model", model, "--steps", take)
+    (early,) = answers(ask, "--model", model, "--steps", take, "--error-rate", "0.5")
     assert early["commitment"]["label"] is not None
     assert early["step"] < whole["step"]
     assert early["steps"] == whole["steps"][: len(early["steps"])]
@@ -98,29 +90,29 @@ def test_a_commitment_stops_only_when_a_rate_is_given(model: str, take: str, cap
     assert early["spikes"] < whole["spikes"]
 
 
-def test_costs_are_those_of_all_steps(model: str, take: str, capsys: Captured) -> None:
-    (answer,) = answers(capsys, "--model", model, take)
+def test_costs_are_those_of_all_steps(model: str, take: str, ask: Ask) -> None:
+    (answer,) = answers(ask, "--model", model, take)
     steps = spikesight.load(model).steps(take)
     assert answer["spikes"] == sum(step.spikes for step in steps)
     assert answer["synops"] == sum(step.synops for step in steps)
-    names = "file label best_guess objects known commitment probabilities step spikes synops segments"
+    names = "file label top1 objects in_distribution commitment probabilities step spikes synops segments"
     assert sorted(answer) == sorted(names.split())
 
 
-def test_a_view_is_answered_as_in_python_and_evaluated(tmp_path: Path, capsys: Captured) -> None:
+def test_a_view_is_answered_as_in_python_and_evaluated(tmp_path: Path, ask: Ask) -> None:
     (tmp_path / "3").mkdir()
     path = tmp_path / "3" / "view.npz"
     write_recording(path, some_events(9_000, size=(160, 120)), SensorSize(160, 120))
-    (answer,) = answers(capsys, "--model", "nmnist", str(path))
+    (answer,) = answers(ask, "--model", "nmnist", str(path))
     assert answer["label"] == spikesight.load("nmnist").predict(path).label
     assert isinstance(answer["objects"], list)
-    assert main(["evaluate", "nmnist", str(tmp_path)]) == 0
+    ask("evaluate", "nmnist", tmp_path)
 
 
-def test_what_happened_when_in_a_long_recording_is_told(tmp_path: Path, capsys: Captured) -> None:
+def test_what_happened_when_in_a_long_recording_is_told(tmp_path: Path, ask: Ask) -> None:
     path = str(tmp_path / "turns.npz")
     spikesight.write_recording(path, turns(["digit-3", "digit-7"], 6), (34, 34))  # two seconds of each
-    (answer,) = answers(capsys, "--model", "nmnist", path)
+    (answer,) = answers(ask, "--model", "nmnist", path)
     three, seven = answer["segments"]
     assert (three["label"], seven["label"]) == ("3", "7")
     assert 0 <= three["start_us"] < 400_000
@@ -129,38 +121,36 @@ def test_what_happened_when_in_a_long_recording_is_told(tmp_path: Path, capsys: 
     t = spikesight.read(path).events["t"]
     assert abs(seven["end_us"] - (t[-1] - t[0])) < 31_000
     assert [s._asdict() for s in spikesight.load("nmnist").segments(path)] == answer["segments"]
-    assert main(["predict", "--model", "nmnist", path]) == 0
-    last, *lines = capsys.readouterr().out.splitlines()
+    last, *lines = ask("predict", "--model", "nmnist", path).out.splitlines()
     assert last.startswith(f"{path}: 7 (")
     assert [line.split(": ")[1][0] for line in lines] == ["3", "7"]
     assert lines[0].endswith(f" to {three['end_us'] / 1e6:.2f} s: 3 ({three['confidence']:.1%})")
 
 
-def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_path: Path, capsys: Captured) -> None:
+def test_a_recording_of_one_sample_and_a_picture_are_one_line(picture: str, tmp_path: Path, ask: Ask) -> None:
     one = tmp_path / "one.npz"
     spikesight.write_recording(one, turns(["digit-3"], 1), (34, 34))
-    assert main(["predict", "--model", "nmnist", str(one), picture]) == 0
-    assert len(capsys.readouterr().out.splitlines()) == 2
-    recorded, seen = answers(capsys, "--model", "nmnist", str(one), picture)
+    assert len(ask("predict", "--model", "nmnist", one, picture).out.splitlines()) == 2
+    recorded, seen = answers(ask, "--model", "nmnist", str(one), picture)
     assert [segment["label"] for segment in recorded["segments"]] == ["3"]
     assert seen["segments"] == []
 
 
 @pytest.mark.parametrize(
-    ("changes", "window", "words"),
+    ("changes", "task", "words"),
     [
         (
             {"label": "one", "commitment": Commitment("two", ("two",), 0.01, False, 5)},
-            "none",
+            "classification",
             "one (75.0%) after step 4, committed to two, 120 spikes",
         ),
-        ({"label": "unknown"}, "drawing", "unknown (best guess: one) after"),
-        ({"label": "unknown", "n_events": 0}, "drawing", "unknown (no drawing is in view) after"),
-        ({"label": "nothing"}, "none", "nothing after"),
+        ({"label": "unknown"}, "classification", "unknown (best guess: one) after"),
+        ({"label": "unknown", "n_events": 0}, "detection", "unknown (nothing is in view) after"),
+        ({"label": "nothing"}, "classification", "nothing after"),
     ],
 )
-def test_words_for_an_answer(changes: dict, window: str, words: str) -> None:
-    classifier = tiny(replace(EVENT_CONTRACT, window=window))
+def test_words_for_an_answer(changes: dict, task: str, words: str) -> None:
+    classifier = tiny(replace(EVENT_CONTRACT, task=task))
     assert _line(Path("f"), replace(PREDICTION, **changes), classifier).startswith(f"f: {words}")
 
 
@@ -169,10 +159,9 @@ def evaluated(tmp_path_factory: pytest.TempPathFactory) -> str:
     return str(kept(tmp_path_factory.mktemp("model") / "tiny"))
 
 
-def test_a_folder_in_json_files_and_a_table(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
+def test_a_folder_in_json_files_and_a_table(evaluated: str, tmp_path: Path, ask: Ask) -> None:
     day = str(write_takes(tmp_path / "day", ["one-1.npz", "two-1.npz", "stranger-1.npz"], 0.4))
-    assert main(["evaluate", evaluated, day, "--json", "--to", str(tmp_path)]) == 0
-    out, said = capsys.readouterr()
+    out, said = ask("evaluate", evaluated, day, "--json", "--to", tmp_path)
     found = json.loads(out)
     assert {"accuracy", "correct", "count", "interval"} == set(found["right"]) == set(found["best_guess"])
     assert set(found["per_class"]) == {"one", "two"}
@@ -184,22 +173,19 @@ def test_a_folder_in_json_files_and_a_table(evaluated: str, tmp_path: Path, caps
     assert [[int(v) for v in row[1:]] for row in rows] == found["confusion"]
     assert sum(map(sum, found["confusion"])) == found["right"]["count"]
     assert json.loads((tmp_path / "evaluation.json").read_text())["right"] == found["right"]
-    assert main(["evaluate", evaluated, day]) == 0
-    out = capsys.readouterr().out
+    out = ask("evaluate", evaluated, day).out
     for words in ("best guess right", "all  ", "  one", "calibration error", "not a class: 1 of stranger"):
         assert words in out
     assert f"{found['right']['correct']} of {found['right']['count']}" in out
 
 
-def test_every_bad_file_is_listed_and_may_be_left_out(evaluated: str, tmp_path: Path, capsys: Captured) -> None:
+def test_every_bad_file_is_listed_and_may_be_left_out(evaluated: str, tmp_path: Path, ask: Ask) -> None:
     write_takes(tmp_path, ["one-1.npz", "one-2.npz", "two-1.npz", "two-2.npz"], 0.4)
     (tmp_path / "one-2.npz").write_bytes(b"")
     (tmp_path / "two-2.npz").write_bytes(b"PK not a zip")
-    assert main(["evaluate", evaluated, str(tmp_path)]) == 2
-    said = capsys.readouterr().err
+    said = ask("evaluate", evaluated, tmp_path, code=2).err
     assert all(words in said for words in ("2 faults", "one-2.npz", "two-2.npz", "--skip-bad"))
-    assert main(["evaluate", evaluated, str(tmp_path), "--json", "--skip-bad"]) == 0
-    out, said = capsys.readouterr()
+    out, said = ask("evaluate", evaluated, tmp_path, "--json", "--skip-bad")
     assert json.loads(out)["right"]["count"] == 2
     assert "2 files are left out" in said
 
@@ -213,9 +199,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("command", COMMANDS)
-def test_another_camera_is_told_of_and_ones_own_is_not(
-    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_cameras_told(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     (tmp_path / "takes").mkdir()
     write_takes(tmp_path / "takes", ["one-1.npz", "two-1.npz"], 0.6)
     classifier = tiny()
@@ -224,6 +208,5 @@ def test_another_camera_is_told_of_and_ones_own_is_not(
         save(tmp_path / name, classifier.network, card)
     monkeypatch.chdir(tmp_path / "takes")
     for name, told in (("own", False), ("other", True)):
-        assert main([word.replace("MODEL", f"../{name}") for word in COMMANDS[command]]) == 0
-        said = capsys.readouterr().err
+        said = ask(*(word.replace("MODEL", f"../{name}") for word in COMMANDS[command])).err
         assert ("times the events that this model learnt from" in said) == told

@@ -11,16 +11,19 @@ from unittest.mock import Mock
 import pytest
 
 import spikesight
-from spikesight.app.cli import main, train_dvs
+from spikesight.app.cli import train_dvs
 from spikesight.app.commands.calibrate import CONTRACT, settings
 from spikesight.models.checkpoint import load, save
 from spikesight.models.contract import Card
 from spikesight.training.config import TrainConfig
 from spikesight.training.flags import to_yaml
 from spikesight.training.run.loop import TrainingError
+from tests.app.conftest import Ask
 from tests.support.exporting import CARD, CONFIG
 from tests.support.inputs.data_sets import small_config, write_nmnist, write_takes
 from tests.support.models import lively
+
+Captured = pytest.CaptureFixture[str]
 
 
 @pytest.fixture(scope="module")
@@ -30,7 +33,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_print_config_and_dry_run(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_print_config_and_dry_run(root: Path, capsys: Captured) -> None:
     config = ["--config", str(root / "small.yaml")]
     assert train_dvs([*config, "--print-config", "--lr", "0.5"]) == 0
     assert "lr: 0.5" in capsys.readouterr().out
@@ -62,7 +65,7 @@ def fitted(root: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[TrainConfi
     return calls
 
 
-def test_auto_is_the_newest_run(fitted: list, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_auto_is_the_newest_run(fitted: list, tmp_path: Path, capsys: Captured) -> None:
     words = ["--resume", "auto", "--output", str(tmp_path)]
     assert train_dvs(words) == 2
     assert "nothing to resume in" in capsys.readouterr().err
@@ -72,9 +75,7 @@ def test_auto_is_the_newest_run(fitted: list, tmp_path: Path, capsys: pytest.Cap
     assert [(folder, resume) for _, folder, resume in fitted] == [(tmp_path / "a", True)]
 
 
-def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
-    fitted: list, root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_goes_on_with_its_own_settings(fitted: list, root: Path, tmp_path: Path, capsys: Captured) -> None:
     words = ["--resume", str(run_at(tmp_path / "some", 100, small_config(root, epochs=9)))]
     assert train_dvs([*words, "--device", "cpu"]) == 0
     ((config, folder, resume),) = fitted
@@ -96,7 +97,7 @@ def test_a_run_goes_on_in_its_own_folder_with_its_own_settings(
 )
 def test_how_a_run_may_end(
     error: BaseException, rank: str, code: int, words: str, root: Path, monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
+    capsys: Captured,
 ) -> None:  # fmt: skip
     monkeypatch.setattr("spikesight.training.run.fit.fit", Mock(side_effect=error))
     monkeypatch.chdir(root)
@@ -127,9 +128,7 @@ def test_from_recordings_to_a_model_in_one_command(root: Path) -> None:
 
 
 @pytest.mark.parametrize("made", [["model/config.json"], ["model/config.json", "checkpoints/last.safetensors"]])
-def test_a_stopped_run_says_how_to_go_on_and_to_serve_what_there_is(
-    made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_stopped_run_says(made: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Captured) -> None:
     def fit(_: TrainConfig, folder: Path, **__: object) -> dict:
         for name in made:
             (folder / name).parent.mkdir(parents=True)
@@ -171,10 +170,8 @@ def words(tmp_path: Path) -> list[str]:
     return ["calibrate", str(tmp_path / "m"), "--cache", str(tmp_path / "cache")]
 
 
-def test_what_was_measured_is_said_and_kept(
-    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([*words, "--to", str(tmp_path / "k")]) == 0
+def test_what_was_measured_is_said_and_kept(words: list[str], tmp_path: Path, ask: Ask) -> None:
+    said = ask(*words, "--to", tmp_path / "k").out.splitlines()[-1]
     kept = load(tmp_path / "k")[1]
     measured = kept.metrics["known"]
     assert kept.metrics["accuracy"] == 0.5
@@ -183,27 +180,23 @@ def test_what_was_measured_is_said_and_kept(
     assert kept.conformal is not None
     assert kept.conformal.trials[CARD.contract.bin_us].counts.tolist() == [12, 12, 12]
     assert load(tmp_path / "m")[1].novelty is None
-    said = capsys.readouterr().out.splitlines()[-1]
     assert said.startswith(f"{tmp_path / 'k'}: from {measured['training']} training and {measured['validation']} valid")
     assert f"{measured['calibration_error_before']} -> {measured['calibration_error']}" in said
-    assert main(words) == 0
+    ask(*words)
     assert load(tmp_path / "m")[1].novelty is not None, "without --to the model itself"
 
 
-def test_what_is_learnt_is_said_and_a_model(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_learnt_is_said_and_a_model(tmp_path: Path, ask: Ask) -> None:
     names = [f"{label}/{number}.npz" for label in ("cup", "phone") for number in range(6)]
     things = str(write_takes(tmp_path / "things", names, 0.4))
     words = ["teach", "--data", things, "--features", "motions"]
-    assert main([*words, "--to", str(tmp_path / "few"), "--shots", "5", "--json"]) == 0
-    found = json.loads(capsys.readouterr().out)
+    found = json.loads(ask(*words, "--to", tmp_path / "few", "--shots", "5", "--json").out)
     assert (found["labels"], found["examples"], found["count"]) == (["cup", "phone"], {"cup": 5, "phone": 5}, 10)
     assert [row["count"] for row in found["baselines"]] == [10, 10]
     assert spikesight.load(tmp_path / "few").labels == ("cup", "phone")
-    assert main([*words, "--to", str(tmp_path / "all"), "--window-ms", "100"]) == 0
+    out = ask(*words, "--to", tmp_path / "all", "--window-ms", "100").out
     assert spikesight.load(tmp_path / "all").classifier.card.profile is not None
-    out = capsys.readouterr().out
     assert "examples: 24 of cup, 24 of phone" in out
     assert "held out" in out
     assert "ridge on log counts" in out
-    assert main(["evaluate", str(tmp_path / "few"), things, "--json"]) == 0
-    assert len(json.loads(capsys.readouterr().out)["shared"]) == 10
+    assert len(json.loads(ask("evaluate", tmp_path / "few", things, "--json").out)["shared"]) == 10

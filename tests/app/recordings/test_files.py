@@ -7,7 +7,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -19,6 +19,7 @@ from spikesight.app.recordings.transcode import cut
 from spikesight.encoders.events import Counters, Events, SensorSize, make_events
 from spikesight.encoders.packets import pack
 from spikesight.encoders.recordings.files import read_recording, write_recording
+from tests.app.conftest import Ask
 from tests.support.inputs.samples import at
 from tests.support.processes import ROOT
 from tests.support.serving.servers import free_port
@@ -37,23 +38,20 @@ def recording(tmp_path: Path) -> tuple[Path, Events]:
     return path, events
 
 
-def test_info(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+def test_info(recording: tuple[Path, Events], ask: Ask) -> None:
     path, _ = recording
-    assert main(["info", str(path)]) == 0
-    text = capsys.readouterr().out
+    text = ask("info", path).out
     for words in ("evt3, 40x30 pixels", "3,000, 33.3 % ON", "0.2999 s", f"{3000 / 0.2999:,.0f} events/s", "10,000"):
         assert words in text
-    assert main(["info", str(path.with_name("none")), str(path), "--json"]) == 2, "the others are read all the same"
-    first, second = capsys.readouterr().out.splitlines()
-    assert "no such file" in first
+    first, second = ask("info", path.with_name("none"), path, "--json", code=2).out.splitlines()
+    assert "no such file" in first, "the others are read all the same"
     found = json.loads(second)
     assert (found["events"], found["on"], found["first_us"], found["last_us"]) == (3000, 1000, 5_000_000, 5_299_900)
     assert (found["format"], found["width"], found["height"]) == ("evt3", 40, 30)
     assert (found["bytes"], found["busiest_per_s"]) == (path.stat().st_size, 10_000)
     assert not found["truncated"]
     path.write_bytes(path.read_bytes()[:-1])
-    assert main(["info", str(path), "--json"]) == main(["info", "digit-3"]) == 0
-    cut, sample = capsys.readouterr().out.split("\n", 1)
+    cut, sample = ask("info", path, "--json").out, ask("info", "digit-3").out
     assert json.loads(cut)["truncated"]
     assert "cut short" in cut
     assert "digit-3: evt3, 34x34 pixels" in sample
@@ -132,11 +130,8 @@ class Unplugged:
 @pytest.fixture
 def signals() -> Iterator[None]:
     """Signals end a process, also where the tests themselves run in the background and ignore some."""
-    handlers = {
-        signal.SIGINT: signal.default_int_handler,
-        signal.SIGTERM: signal.SIG_DFL,
-        signal.SIGHUP: signal.SIG_DFL,
-    }
+    handlers: dict[int, Any] = dict.fromkeys((signal.SIGTERM, signal.SIGHUP), signal.SIG_DFL)
+    handlers[signal.SIGINT] = signal.default_int_handler
     before = {number: signal.signal(number, handler) for number, handler in handlers.items()}
     yield
     for number, handler in before.items():
@@ -145,13 +140,10 @@ def signals() -> Iterator[None]:
 
 @pytest.mark.usefixtures("signals")
 @pytest.mark.parametrize("stopped", [False, True])
-def test_what_was_lost_and_why_it_ended_are_said(
-    stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_losses_are_told(stopped: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     source, target = Unplugged(at(100, 5_100), None, at(20_100, 20_100, 20_100), stopped=stopped), tmp_path / "a.npz"
     monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
-    assert main(["record", "prophesee", str(target)]) == 0
-    out, err = capsys.readouterr()
+    out, err = ask("record", "prophesee", target)
     assert err.splitlines() == [
         "recording prophesee, 40x30 pixels; Ctrl-C ends it",
         "waiting for the source: the device has gone",
@@ -163,13 +155,10 @@ def test_what_was_lost_and_why_it_ended_are_said(
     assert out == f"{target}: 5 events, npz\n"
 
 
-def test_what_a_format_cannot_hold_costs_nothing_of_what_came_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_what_came_before_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, ask: Ask) -> None:
     source, target = Unplugged(at(100, 200), at(300), at(1 << 45)), tmp_path / "a.raw"
     monkeypatch.setattr(record, "open_source", lambda *_, **__: source)
-    assert main(["record", "prophesee", str(target)]) == 2
-    assert "what came before is kept" in capsys.readouterr().err
+    assert "what came before is kept" in ask("record", "prophesee", target, code=2).err
     assert read_recording(target).events["t"].tolist() == [100, 200, 300]
     assert [file.name for file in tmp_path.iterdir()] == [target.name]
 

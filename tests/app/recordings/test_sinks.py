@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from spikesight.app.cli import main
 from spikesight.app.recordings import play as sinks
 from spikesight.app.recordings.play import CameraError, DvSink, open_sink
 from spikesight.encoders.events import Events, SensorSize, make_events
@@ -18,6 +17,7 @@ from spikesight.encoders.recordings.files import write_recording
 from spikesight.encoders.sources import network
 from spikesight.encoders.sources.address import SourceLost
 from spikesight.encoders.sources.source import Source, open_source, parse
+from tests.app.conftest import Ask
 from tests.support.inputs.sources import packets, read_to
 from tests.support.refusals import refusal
 from tests.support.serving.servers import free_port
@@ -135,16 +135,15 @@ def recording(tmp_path: Path) -> tuple[Path, Events]:
     return path, events
 
 
-def test_to_udp(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+def test_to_udp(recording: tuple[Path, Events], ask: Ask) -> None:
     path, events = recording
     address = f"udp://127.0.0.1:{free_port()}?format=aestream&size=40x30"
     with open_source(address) as source:
-        assert main(["play", str(path), "--to", address, "--speed", "50"]) == 0
+        said = ask("play", path, "--to", address, "--speed", "50").out
         assert np.array_equal(read_to(len(events), source.read), events)
-    assert "2,100 events sent" in capsys.readouterr().out
+    assert "2,100 events sent" in said
 
 
-def test_a_camera_that_nobody_comes_to(recording: tuple[Path, Events], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_camera_that_nobody_comes_to(recording: tuple[Path, Events], ask: Ask) -> None:
     words = ["--to", f"dv://127.0.0.1:{free_port()}", "--wait", "0"]
-    assert main(["play", str(recording[0]), *words]) == 1
-    assert "nobody connected within 0 s" in capsys.readouterr().err
+    assert "nobody connected within 0 s" in ask("play", recording[0], *words, code=1).err

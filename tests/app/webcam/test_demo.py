@@ -82,9 +82,7 @@ def test_a_sample_gives_the_classifiers_own_steps(model: Path, capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("dummy_display")
-def test_a_window_shows_pictures_until_the_source_ends(
-    model: Path, video: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_window_shows_pictures_to_the_sources_end(model: Path, video: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pressed = iter([["reset"]])
     shown, show = [], DisplayWindow.show
     monkeypatch.setattr(DisplayWindow, "actions", lambda _: next(pressed, []))
@@ -135,13 +133,9 @@ def crossing(frames: int) -> Iterator[Chunk]:
 
 def test_what_crosses_is_counted_and_sent(capsys: pytest.CaptureFixture[str]) -> None:
     sent: list[dict[str, Any]] = []
-    demo = Demo(
-        Classifier.load(find("nmnist")),
-        OpenedSource("clip", crossing(50), live=False),
-        objects=4,
-        counting=Counting.of("line:160,240,160,0"),
-        report=Report(sent.append, "clip", every_step=False),
-    )
+    source, report = OpenedSource("clip", crossing(50), live=False), Report(sent.append, "clip", every_step=False)
+    counting = Counting.of("line:160,240,160,0")
+    demo = Demo(Classifier.load(find("nmnist")), source, objects=4, counting=counting, report=report)
     webcam.run_without_window(demo, 9)
     (line,) = capsys.readouterr().out.splitlines()
     record = json.loads(line)

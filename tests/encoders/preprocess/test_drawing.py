@@ -15,9 +15,7 @@ def page(tone: int = 200) -> Any:
     return np.full(SHAPE, tone, np.uint8)
 
 
-def hook(
-    image: np.ndarray, ink: int = 30, left: int = 60, top: int = 40, length: int = 40, width: int = 5
-) -> np.ndarray:
+def hook(image: Any, ink: int = 30, left: int = 60, top: int = 40, length: int = 40, width: int = 5) -> np.ndarray:
     """Strokes whose box begins at (left, top)."""
     half = width // 2
     corners = [[left + half, top + half], [left + length - half - 1, top + half], [left + length // 2, top + length]]
@@ -42,8 +40,7 @@ def test_where_it_is_and_on_which_ground(ground: int, ink: int) -> None:
     inside = image[ys.min() : ys.min() + drawing.ink.shape[0], xs.min() : xs.min() + drawing.ink.shape[1]] != ground
     middle = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)) > 0
     assert (drawing.ink[middle] > 0.9).mean() > 0.95, "all but the ends of a stroke"
-    assert drawing.ink.min() == 0
-    assert drawing.ink.max() == 1
+    assert (drawing.ink.min(), drawing.ink.max()) == (0, 1)
 
 
 def test_colour_is_ink_too() -> None:

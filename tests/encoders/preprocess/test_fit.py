@@ -34,8 +34,7 @@ def test_a_digit_fills_20_of_28_pixels_about_its_centre_of_mass() -> None:
 def test_plain_takes_the_centre_of_the_right_shape(shape: tuple[int, ...], channels: int) -> None:
     image = np.random.default_rng(0).integers(0, 255, shape, dtype=np.uint8)
     fitted = fit_plain(image, 12, 16, channels)
-    assert fitted.shape == (channels, 12, 16)
-    assert fitted.dtype == np.uint8
+    assert (fitted.shape, fitted.dtype) == ((channels, 12, 16), np.uint8)
 
 
 def test_input_is_unchanged_and_wrong_input_refused() -> None:

@@ -7,6 +7,7 @@ import struct
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import h5py
 import numpy as np
@@ -16,11 +17,12 @@ from spikesight.encoders.events import Events, SensorSize
 from spikesight.encoders.recordings import bags, hdf5
 from spikesight.encoders.recordings.files import RecordingReader, digest, packets, read_recording, write_recording
 from spikesight.encoders.recordings.format import RecordingError
+from spikesight.service.decoding.decode import decode
 from spikesight.service.http.errors import ServiceError
-from spikesight.service.upload.decode import decode
 from tests.support.inputs.bags import Of, bag
 from tests.support.inputs.formats import written
 from tests.support.inputs.samples import DAVIS, at, random_events, some_events
+from tests.support.refusals import refusal
 
 KINDS = ("bag", "db3", "mcap")
 every_kind = pytest.mark.parametrize("kind", KINDS)
@@ -78,11 +80,9 @@ def test_packed_mcap(pack: str, tmp_path: Path) -> None:
     path = mcap(tmp_path / "a.mcap", pack)
     assert np.array_equal(read_recording(path).events, read_recording(tmp_path / "recording.mcap").events)
     if pack != "none":
-        path.write_bytes(
-            path.read_bytes().replace(b"\x04\0\0\0zstd", b"\x04\0\0\0own!").replace(b"\3\0\0\0lz4", b"\3\0\0\0own")
-        )
-        with pytest.raises(RecordingError, match="it is packed with 'own"):
-            read_recording(path)
+        packed = path.read_bytes().replace(b"\x04\0\0\0zstd", b"\x04\0\0\0own!")
+        path.write_bytes(packed.replace(b"\3\0\0\0lz4", b"\3\0\0\0own"))
+        refusal(lambda: read_recording(path), "it is packed with 'own", RecordingError)
 
 
 @every_kind
@@ -208,8 +208,7 @@ ENDLESS = f"{COUNT} SELECT i AS id, 1 AS topic_id, x'00' AS data FROM n"
 )
 def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...], words: str, tmp_path: Path) -> None:
     path = base(tmp_path / "a.db3", *statements)
-    with pytest.raises(RecordingError, match=words):
-        read_recording(path)
+    refusal(lambda: read_recording(path), words, RecordingError)
     assert list(tmp_path.iterdir()) == [path], "no journal, no lock"
 
 
@@ -221,10 +220,8 @@ def test_a_sqlite_file_reaches_nothing_but_its_rows(statements: tuple[str, ...],
 def test_a_sqlite_bag_is_not_read_for_longer_than_it_is(tmp_path: Path) -> None:
     path = bag(tmp_path / "a.db3", {"/events": Of([EVENTS, *[EVENTS[:40]] * 500], "mono")})
     made = sqlite3.connect(path)
-    (size,), (root,) = (
-        made.execute("PRAGMA page_size").fetchone(),
-        made.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone(),
-    )
+    (size,) = made.execute("PRAGMA page_size").fetchone()
+    (root,) = made.execute("SELECT rootpage FROM sqlite_master WHERE name = 'messages'").fetchone()
     made.close()
     data, page = bytearray(path.read_bytes()), (root - 1) * size
     assert data[page] == 5, "it leads to pages of rows"
@@ -328,9 +325,7 @@ ELSEWHERE: dict[str, Callable[[h5py.File, Path], object]] = {
     "400; no byte of another file is read, whoever opens the recording",
 )
 @pytest.mark.parametrize("make", ELSEWHERE.values(), ids=ELSEWHERE)
-def test_what_lies_in_other_files_is_not_read(
-    make: Callable[[h5py.File, Path], object], private: Path, tmp_path: Path
-) -> None:
+def test_other_files_are_not_read(make: Callable[[h5py.File, Path], object], private: Path, tmp_path: Path) -> None:
     with h5py.File(tmp_path / "a.h5", "w") as file:
         make(file, private)
         file.attrs.update({"width": 34, "height": 34})
@@ -349,28 +344,19 @@ def test_arrays_are_counted(many: int, good: bool, tmp_path: Path, monkeypatch: 
     if good:
         assert len(read_recording(tmp_path / "a.h5").events) == len(FEW)
     else:
-        with pytest.raises(RecordingError, match="more than 10 arrays"):
-            read_recording(tmp_path / "a.h5")
+        refusal(lambda: read_recording(tmp_path / "a.h5"), "more than 10 arrays", RecordingError)
 
 
 @pytest.mark.parametrize(("free", "said"), [(True, "damaged"), (False, "more memory than there is")])
-def test_no_room_to_unpack_in_is_told_from_damage(
-    free: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_room_is_told_from_damage(free: bool, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """HDF5 itself says of both that a filter failed."""
     write_recording(tmp_path / "a.h5", FEW, SensorSize(34, 34))
 
-    def read(*_: object) -> None:
-        raise OSError("Can't synchronously read data (filter returned failure during read)")
-
-    def taken(*_: object) -> None:
-        raise MemoryError
-
-    monkeypatch.setattr(h5py.Dataset, "__getitem__", read)
+    failed = OSError("Can't synchronously read data (filter returned failure during read)")
+    monkeypatch.setattr(h5py.Dataset, "__getitem__", Mock(side_effect=failed))
     if not free:
-        monkeypatch.setattr(hdf5.np, "empty", taken)
-    with pytest.raises(RecordingError, match=said):
-        read_recording(tmp_path / "a.h5")
+        monkeypatch.setattr(hdf5.np, "empty", Mock(side_effect=MemoryError))
+    refusal(lambda: read_recording(tmp_path / "a.h5"), said, RecordingError)
 
 
 class Touching:

@@ -15,16 +15,7 @@ from numpy.typing import NDArray
 
 from spikesight.encoders.events import EVENTS, Events, SensorSize
 from spikesight.encoders.recordings import aedat, aedat4, format, nmnist, prophesee
-from spikesight.encoders.recordings.aedat4 import (
-    AEDAT4_MARK,
-    LZ4,
-    Aedat4Stream,
-    header,
-    header_bytes,
-    packets_of,
-    parse_header,
-    records_in,
-)
+from spikesight.encoders.recordings.aedat4 import AEDAT4_MARK, header, packets_of
 from spikesight.encoders.recordings.aedat4 import NONE as UNPACKED
 from spikesight.encoders.recordings.files import packets, read_recording
 from spikesight.encoders.recordings.format import LARGEST_PACKET, RecordingError
@@ -93,9 +84,7 @@ ON = 5 << 22 | 3 << 11 | 4  # time 5, column 3, row 4
         ),
     ],
 )
-def test_what_words_mean(
-    decoder: Callable[[], format.Decode], words: NDArray[np.generic], events: list[tuple[int, int, int, bool]]
-) -> None:
+def test_what_words_mean(decoder: Callable[[], format.Decode], words: NDArray[np.generic], events: list) -> None:
     for room in (40, 100):
         assert decoded(decoder(), words.view(np.uint8), room).tolist() == events
 
@@ -220,9 +209,7 @@ def test_aedat2_without_a_camera_name_goes_by_the_addresses(size: SensorSize, tm
 
 @pytest.mark.parametrize("size", [DVS, DAVIS346])
 @pytest.mark.parametrize("other", ["DAVIS240C", "Davis346blue", "DVXplorer_Lite"])
-def test_preferences_in_a_header_may_be_long_and_name_other_cameras(
-    size: SensorSize, other: str, tmp_path: Path
-) -> None:
+def test_preferences_may_be_long_and_name_other_cameras(size: SensorSize, other: str, tmp_path: Path) -> None:
     """As jAER writes them, behind the line of the camera and before the end."""
     events, path = random_events(500, size), tmp_path / "a.aedat"
     more = f'#  <node name="{other}"/>\r\n#  <entry key="AEChip.{other}" value="true"/>\r\n' * 3000
@@ -342,15 +329,13 @@ def test_packets_end_where_the_table_of_them_begins(tmp_path: Path) -> None:
 PACKET = next(packets_of(random_events(2, DAVIS)))
 
 
-@given(
-    changes=st.lists(st.tuples(st.integers(0, 31), st.integers(0, 255)), max_size=2), end=st.integers(0, len(PACKET))
-)
+@given(st.lists(st.tuples(st.integers(0, 31), st.integers(0, 255)), max_size=2), st.integers(0, len(PACKET)))
 def test_a_damaged_packet_is_an_error_or_events(changes: list[tuple[int, int]], end: int) -> None:
     packet = bytearray(PACKET)
     for place, value in changes:
         packet[place] = value
     with suppress(struct.error, ValueError):
-        assert len(records_in(bytes(packet[:end]))) <= 32
+        assert len(aedat4.records_in(bytes(packet[:end]))) <= 32
 
 
 @pytest.mark.parametrize("codec", [1, 2, 3, 4])
@@ -366,8 +351,8 @@ def test_packed_packets_of_files_and_streams(codec: int, tmp_path: Path) -> None
     recording = read_recording(path)
     assert np.array_equal(recording.events, events)
     assert recording.warnings == ("1 damaged packets were left out",)
-    start = len(AEDAT4_MARK) + 4 + header_bytes(bytes(data[len(AEDAT4_MARK) :][:4]))
-    stream = Aedat4Stream(parse_header(bytes(data[len(AEDAT4_MARK) + 4 : start])))
+    start = len(AEDAT4_MARK) + 4 + aedat4.header_bytes(bytes(data[len(AEDAT4_MARK) :][:4]))
+    stream = aedat4.Aedat4Stream(aedat4.parse_header(bytes(data[len(AEDAT4_MARK) + 4 : start])))
     pieces = [stream.push(bytes(data[at : at + 999])) for at in range(start, len(data), 999)]
     assert np.array_equal(np.concatenate(pieces), events)
 
@@ -391,7 +376,7 @@ def test_a_long_header_takes_linear_time(filler: str) -> None:
     """A second; a search that begins anew at every key takes minutes."""
     node = '<node name="1">'
     with pytest.raises(RecordingError, match="no stream of events"):
-        parse_header(table(node + filler * ((1 << 24) // len(filler))))
+        aedat4.parse_header(table(node + filler * ((1 << 24) // len(filler))))
 
 
 def table(text: str) -> bytes:
@@ -405,4 +390,4 @@ def test_a_frame_that_would_fill_the_memory_is_damage(tmp_path: Path) -> None:
     blocks = b"".join(struct.pack("<I", 1) + b"\0" for _ in range(65))  # of up to 4 MiB each, as they say
     bomb = struct.pack("<IBBB", 0x184D2204, 0x40, 0x70, 0) + blocks + bytes(4)
     with pytest.raises(RecordingError, match="no events"):
-        read_recording(packed_in(tmp_path, [(0, bomb), (0, lz4.compress(bytes(1 << 24)))], LZ4))
+        read_recording(packed_in(tmp_path, [(0, bomb), (0, lz4.compress(bytes(1 << 24)))], aedat4.LZ4))

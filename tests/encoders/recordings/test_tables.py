@@ -27,8 +27,7 @@ def same(path: Path, *, note: str = "", size: SensorSize | None = DAVIS, later_u
     expected = EVENTS.copy()
     expected["t"] += later_us
     assert np.array_equal(found.events, expected)
-    assert found.size == size
-    assert len(found.warnings) == bool(note)
+    assert (found.size, len(found.warnings)) == (size, bool(note))
     assert note in " ".join(found.warnings)
 
 

@@ -112,9 +112,7 @@ def test_packets_come_in_order_and_the_end_is_told() -> None:
         ([0, 3, 0], {}, [1000], 0),  # nothing is no packet
     ],
 )
-def test_the_oldest_go_when_nobody_reads(
-    sizes: list[int], limits: dict[str, int], held: list[int], dropped: int
-) -> None:
+def test_the_oldest_go_if_nobody_reads(sizes: list[int], limits: dict[str, int], held: list[int], dropped: int) -> None:
     source = queued(sizes, **limits)
     assert firsts(source.packets(0)) == held
     assert (source.n_dropped, source.n_events) == (dropped, sum(sizes))
@@ -174,9 +172,7 @@ def rest(made: FileDriver) -> list[list[int]]:
         ("?speed=0&packet_ms=2", [[1000], [3_000], [6_001], [11_000]], []),
     ],
 )
-def test_a_file_is_played_in_its_time(
-    options: str, packets: list[list[int]], slept: list[float], tmp_path: Path
-) -> None:
+def test_a_file_plays_in_its_time(options: str, packets: list[list[int]], slept: list[float], tmp_path: Path) -> None:
     made, found = driver(tmp_path, options, 1000, 3_000, 6_001, 11_000)
     assert made.size == SensorSize(4, 4)
     assert rest(made) == packets
@@ -234,9 +230,7 @@ def test_a_sample_rests_between_its_rounds() -> None:
 @pytest.mark.parametrize(
     ("rate", "period_us"), [(25.0, 40_000), (1000.0, 1_000), (0.0, PERIOD_US), (0.9, PERIOD_US), (1001.0, PERIOD_US)]
 )
-def test_a_videos_frames_come_in_its_time_and_colours(
-    rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_frames_of_a_video(rate: float, period_us: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     capture, path = create_autospec(cv2.VideoCapture, instance=True), tmp_path / "a.mp4"
     capture.get.side_effect = {cv2.CAP_PROP_FPS: rate}.__getitem__
     capture.read.side_effect = [(True, np.full((2, 3, 3), (1, 2, 3), np.uint8))] * 3 + [(False, None)]
@@ -251,9 +245,7 @@ def test_a_videos_frames_come_in_its_time_and_colours(
     capture.release.assert_called_once_with()
 
 
-def test_an_event_camera_is_looked_at_period_by_period_and_time_goes_on_in_silence(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_an_event_camera_is_read_by_periods_and_time_goes_on_in_silence(monkeypatch: pytest.MonkeyPatch) -> None:
     now, reads = [50.0], [None, at(7_000_000, 7_000_900), at(7_001_000), None, None, at(7_400_000), at(30, 50)]
 
     class Camera:

@@ -1,42 +1,19 @@
 """Attacks by what is asked for and sent (docs/service/security.md): names, origins, tokens, bodies, model files."""
 
-import io
 import json
 import re
 import socket
-import zlib
 from collections.abc import Iterator
 from http.client import HTTPConnection
+from unittest.mock import Mock
 
-import cv2
-import numpy as np
 import pytest
-from PIL import Image
 
-from spikesight.service.upload.decode import decode_image
 from tests.support.inputs.samples import picture
 from tests.support.serving.hostile import BOMBS, FORMS
 from tests.support.serving.http import LEAK, TOKEN, alive, body_of, get, post, status_of, talk
 from tests.support.serving.servers import resident, running
 from tests.support.waiting import until
-
-
-@pytest.mark.attack("body", "over the limit, by length or chunked", "413 JSON")
-def test_bodies_over_the_limit_get_413(port: int) -> None:
-    for length, statuses in ((200_001, [413]), (10**20 - 1, [400, 413])):
-        answer = talk(port, get("/v1/predict", f"Content-Length: {length}", "Content-Type: image/png", method="POST"))
-        assert status_of(answer) in statuses
-        assert status_of(answer) == 400 or list(body_of(answer)) == ["error"]
-    chunked = get("/v1/predict", "Transfer-Encoding: chunked", "Content-Type: image/png", method="POST")
-    assert status_of(talk(port, chunked + b"%x\r\n%s\r\n0\r\n\r\n" % (200_001, bytes(200_001)))) == 413
-
-
-@pytest.mark.attack("body", "Content-Encoding gzip, deflate, br", "415")
-@pytest.mark.parametrize("encoding", ["gzip", "deflate", "br", "identity, gzip"])
-def test_compressed_bodies_get_415(port: int, encoding: str) -> None:
-    headers = f"Content-Encoding: {encoding}", "Content-Type: image/png"
-    for path in ("/v1/predict", "/v2/models/tiny/infer"):
-        assert status_of(talk(port, post(path, zlib.compress(bytes(10_000)), *headers))) == 415
 
 
 @pytest.mark.attack(
@@ -88,28 +65,11 @@ def test_bombs_are_refused_by_their_header(port: int, name: str) -> None:
     assert resident() - before < 50_000_000
 
 
-@pytest.mark.attack("images", "grey, 16-bit, alpha", "200")
 @pytest.mark.attack("images", "JPEG + HTML polyglot", "200, JSON only")
-def test_odd_but_good_images_are_answered(port: int) -> None:
-    grey = np.arange(1200, dtype=np.uint8).reshape(30, 40)
-    rgba = np.dstack([grey] * 4)
-    deep = (np.arange(1200, dtype=np.uint16) * 50).reshape(30, 40)
-    for pixels, suffix in ((grey, ".jpg"), (grey, ".png"), (rgba, ".png"), (deep, ".png"), (rgba, ".webp")):
-        status, body = predict(port, cv2.imencode(suffix, pixels)[1].tobytes())
-        assert status == 200, body
+def test_a_polyglot_is_answered_as_a_picture(port: int) -> None:
     status, body = predict(port, picture(".jpg") + b"<html><script>alert(1)</script></html>")
     assert status == 200
     assert "html" not in json.dumps(body)
-
-
-@pytest.mark.attack("images", "CMYK JPEG", "200, its colours")
-def test_a_cmyk_jpeg_keeps_its_colours(port: int) -> None:
-    red = io.BytesIO()
-    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
-    assert predict(port, red.getvalue())[0] == 200
-    pixels = decode_image(red.getvalue(), 2**20)
-    assert pixels.shape == (30, 40, 3)
-    assert np.abs(pixels.reshape(-1, 3).mean(0) - (255, 0, 0)).max() < 60
 
 
 @pytest.mark.attack("names and methods", "unknown model; `..%2f`, `%00`, `%2e%2e`, 10 KB name", "404 (or 414)")
@@ -165,14 +125,8 @@ def test_allowed_origins_alone_get_cors_headers_and_no_credentials(sharing: int,
 @pytest.mark.attack("host, token, origins", "metrics, OpenAPI without token", "401")
 def test_the_token_guards_everything_but_health_and_the_page() -> None:
     with running(token=TOKEN) as port:
-        for path in (
-            "/v1/models",
-            "/metrics",
-            "/v2/models/tiny",
-            "/openapi.json",
-            "/v1/a",
-            f"/v1/models?token={TOKEN}",
-        ):
+        guarded = "/v1/models", "/metrics", "/v2/models/tiny", "/openapi.json", "/v1/a", f"/v1/models?token={TOKEN}"
+        for path in guarded:
             answer = talk(port, get(path))
             assert status_of(answer) == 401
             assert b"www-authenticate: Bearer" in answer
@@ -187,9 +141,7 @@ def test_the_token_guards_everything_but_health_and_the_page() -> None:
 
 @pytest.mark.attack("answers", "every error", "no path, no `0x`, no traceback")
 def test_defects_leak_nothing(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError(f"secret at {hex(id(port))} in {__file__}")
-
+    fail = Mock(side_effect=RuntimeError(f"secret at {hex(id(port))} in {__file__}"))
     monkeypatch.setattr("spikesight.service.upload.predict.kind_of", fail)
     connection = HTTPConnection("127.0.0.1", port, timeout=10)
     connection.request("POST", "/v1/predict", picture(), {"Content-Type": "image/png"})

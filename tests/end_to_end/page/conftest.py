@@ -2,16 +2,15 @@
 
 from __future__ import annotations  # playwright's names are there for the types alone
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import product
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import cv2
-import numpy as np
 import pytest
 
-from tests.support.chromium import CHROMIUM, FAKE_CAMERA, QUIET, Visit, Visitor, served
+from tests.support.chromium import CHROMIUM, FAKE_CAMERA, QUIET, Check, Show, Visit, Visitor, served
 from tests.support.inputs.things import digit_on_paper, mjpeg, one_turn
 
 if TYPE_CHECKING:
@@ -37,7 +36,7 @@ def camera_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def before_the_camera(camera_file: Path) -> Callable[[list[np.ndarray]], object]:
+def before_the_camera(camera_file: Path) -> Show:
     """Show these frames from the camera's next start on, until the test's end; else it is a digit on paper."""
     return lambda frames: mjpeg(camera_file, frames)
 
@@ -93,7 +92,7 @@ def packages(pytestconfig: pytest.Config) -> Path:
 
 
 @pytest.fixture
-def for_all(packages: Path) -> Callable[[Visit], None]:
+def for_all(packages: Path) -> Check:
     """Check that axe finds nothing in either colour scheme, and that the page fits telephones, tablets and fingers."""
     axe = (packages / "axe-core" / "axe.min.js").read_text()
 

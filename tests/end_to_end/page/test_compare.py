@@ -1,13 +1,13 @@
 """The page's compare mode: one input through several models side by side, and the sheet to draw on."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 
-from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, nmnist_file, served
+from tests.support.chromium import Check, Show, Visit, Visitor, has_models, needs_chromium, nmnist_file, served
 from tests.support.inputs.things import one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
@@ -90,9 +90,7 @@ def test_a_dropped_digit_through_all_models(visit: Visitor, digit: Path) -> None
     seen.until(lambda: "Of an ANN" in column(seen, "Direct SNN").first.inner_text(), "an ANN of its own shape")
 
 
-def test_a_webcam_through_pictures_and_events(
-    visit: Visitor, before_the_camera: Callable[[list[np.ndarray]], object]
-) -> None:
+def test_a_webcam_through_pictures_and_events(visit: Visitor, before_the_camera: Show) -> None:
     seen = comparing(visit())
     before_the_camera(one_turn(three, 30))
     seen.click("Start camera")
@@ -159,9 +157,7 @@ def test_draw_with_the_mouse_and_with_the_keyboard(visit: Visitor) -> None:
     seen.until_says("1")
 
 
-def test_a_model_that_is_gone_says_so_in_its_column_and_the_page_is_for_all(
-    visit: Visitor, for_all: Callable[[Visit], None], digit: Path
-) -> None:
+def test_a_model_that_is_gone_says_so_and_the_page_is_for_all(visit: Visitor, for_all: Check, digit: Path) -> None:
     seen = visit(bypass_csp=True, reduced_motion="reduce")
     seen.page.route("**/v1/predict?*model=mnist-ann*", lambda route: route.fulfill(status=503, json={"error": "busy"}))
     comparing(seen).drop(digit)

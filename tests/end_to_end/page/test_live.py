@@ -1,7 +1,6 @@
 """The page in a real browser: cameras, dropped files, shipped recordings, and what goes wrong."""
 
 import re
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -10,7 +9,8 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.sources.samples import names
-from tests.support.chromium import CHROMIUM, QUIET, Visit, Visitor, has_models, needs_chromium, nmnist_file, served
+from tests.support import chromium
+from tests.support.chromium import Show, Visit, Visitor, has_models, needs_chromium, nmnist_file, served
 from tests.support.inputs.things import digit_on_paper, one_turn
 
 pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
@@ -153,9 +153,7 @@ def test_an_answer_that_is_too_old_is_said_to_be_and_why(visit: Visitor) -> None
     seen.until(lambda: sentence.fullmatch(seen.text(".column .words").removeprefix("a while ago; ")), "what is wrong")
 
 
-def test_several_things_have_a_box_and_a_label_each(
-    visit: Visitor, before_the_camera: Callable[[list[np.ndarray]], object], tmp_path: Path
-) -> None:
+def test_several_things_have_a_box_and_a_label_each(visit: Visitor, before_the_camera: Show, tmp_path: Path) -> None:
     def card(turn: float) -> np.ndarray:
         frame, x, y = np.full((480, 640, 3), 226, np.uint8), round(8 * np.cos(turn)), round(6 * np.sin(turn))
         for left, word in ((100, "3"), (380, "2")):
@@ -338,7 +336,7 @@ def test_a_camera_of_the_server_from_beginning_to_end(visit: Visitor, tmp_path: 
     ],
 )
 def test_a_camera_that_is_denied_or_absent(playwright: Playwright, service: str, flags: list[str], reason: str) -> None:
-    with playwright.chromium.launch(executable_path=CHROMIUM, args=[*QUIET, *flags]) as browser:
+    with playwright.chromium.launch(executable_path=chromium.CHROMIUM, args=[*chromium.QUIET, *flags]) as browser:
         seen = has_models(Visit.opened(browser.new_context(), service))
         seen.click("Start camera")
         seen.until(lambda: reason in seen.notice(), "the reason")

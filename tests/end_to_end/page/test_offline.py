@@ -28,18 +28,8 @@ from spikesight.models.networks.taught import TaughtConfig, TaughtNetwork
 from spikesight.models.neurons.config import CLIF
 from spikesight.models.shipped import find
 from spikesight.models.steps import Answer, Input
-from tests.support.c_folder import (
-    CONFIG,
-    assert_same,
-    c_answers,
-    calibrated,
-    camera_words,
-    decoded,
-    made,
-    python_answers,
-)
-from tests.support.c_folder import CONTRACT as FILTERED
-from tests.support.c_folder import Answer as Told
+from tests.support import c_folder
+from tests.support.c_folder import CONFIG, assert_same, c_answers, calibrated, camera_words, decoded, python_answers
 from tests.support.chromium import Visit, Visitor, needs_chromium
 from tests.support.gallery import run
 from tests.support.inputs.things import digit_on_paper
@@ -91,7 +81,7 @@ STREAM = """async ({ sensor, packets }) => {
   const bins = packets.flatMap((given) => binner.push(Uint8Array.from(given)));
   return bins.map(({ x, endUs, reset }) => ({ endUs, ...whole.run(x, reset) }));
 }"""
-CONTRACT = replace(FILTERED, filter_us=0)
+CONTRACT = replace(c_folder.CONTRACT, filter_us=0)
 
 
 @pytest.fixture(scope="module")
@@ -240,26 +230,25 @@ def test_time_that_steps_back_or_leaps_gives_the_bins_of_the_service(seen: Visit
 
 @pytest.mark.skipif(not c_compiler(), reason="not here: a C compiler")
 @pytest.mark.parametrize("sensor", [SensorSize(26, 34), SensorSize(67, 101)], ids=["filtered", "a larger camera"])
-def test_a_recording_is_answered_alike_by_python_c_and_the_page(
-    sensor: SensorSize, visit: Visitor, tmp_path: Path
-) -> None:
+def test_python_c_and_the_page_answer_a_recording_alike(sensor: SensorSize, visit: Visitor, tmp_path: Path) -> None:
     """An edge in noise, late events, gaps, a clock that begins anew; some is unknown, and some nothing."""
     if build().isa in ("none", "portable"):
         pytest.skip("multiply-adds are rounded twice here, in the page once")
-    network, contract = lively(CONFIG), replace(FILTERED, encoding="binary")
+    network, contract = lively(CONFIG), replace(c_folder.CONTRACT, encoding="binary")
     card, words = calibrated(network, contract), camera_words("evt3", 6000, sensor.width, 4)
     events = decoded("evt3", words)
     expected = python_answers(network, card, events, sensor)
-    assert_same(c_answers(made(tmp_path / "c", network, card), "evt3", words, sensor), expected)
+    assert_same(c_answers(c_folder.made(tmp_path / "c", network, card), "evt3", words, sensor), expected)
     write_folder(tmp_path / "site", network, card, "some")
     packets = [list(packet.tobytes()) for packet in np.array_split(events, 7)]
     with static(tmp_path / "site") as origin:
         given = {"sensor": [sensor.width, sensor.height], "packets": packets}
         said = visit(f"{origin}/").page.evaluate(STREAM, given)
     keys = ("endUs", "stepLabel", "label", "in_distribution", "logits")
-    found = list[Told]()
+    found = list[c_folder.Answer]()
     for end_us, step_label, label, known, logits in ([step[key] for key in keys] for step in said):
-        found.append(Told(end_us, step_label, label or "-", "-", known, tuple(np.array(logits, np.float32).tolist())))
+        single = tuple(np.array(logits, np.float32).tolist())
+        found.append(c_folder.Answer(end_us, step_label, label or "-", "-", known, single))
     complete = [one._replace(committed="-") for one in expected][: len(found)]
     assert len(expected) - len(found) <= 1, "the page closes no bin that goes on"
     assert_same(found, complete)

@@ -2,21 +2,16 @@
 
 import json
 import re
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.support.chromium import Visit, Visitor, has_models, needs_chromium
+from tests.support.chromium import Check, Show, Visit, Visitor, has_models, needs_chromium
 from tests.support.inputs.samples import empty_desk
 from tests.support.inputs.things import one_turn
 
-pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
-
 pytestmark = needs_chromium
-Show = Callable[[list[np.ndarray]], object]
-Check = Callable[[Visit], None]
 
 
 def test_no_label_where_there_is_no_digit(visit: Visitor, before_the_camera: Show) -> None:
@@ -81,9 +76,7 @@ def most_flashes(times: np.ndarray, light: np.ndarray) -> float:
     return float(np.quantile(counts, 0.75, axis=0).max()) / 2
 
 
-def test_a_lamp_of_15_hz_before_the_camera_does_not_make_the_page_flash(
-    visit: Visitor, before_the_camera: Show
-) -> None:
+def test_a_lamp_of_15_hz_before_the_camera_makes_no_flash(visit: Visitor, before_the_camera: Show) -> None:
     seen = has_models(visit())
     before_the_camera([np.full((240, 320, 3), value, np.uint8) for value in (16, 235)] * 15)
     seen.click("Start camera")

@@ -3,7 +3,7 @@
 from __future__ import annotations  # playwright's names are there for the types alone
 
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,16 +13,13 @@ import pytest
 from spikesight.encoders.events import SensorSize, make_events
 from spikesight.encoders.recordings.files import write_recording
 from spikesight.models.classifier import Classifier
-from tests.support.chromium import Visit, Visitor, has_models, needs_chromium, served
+from tests.support.chromium import Check, Show, Visit, Visitor, has_models, needs_chromium, served
 from tests.support.inputs.things import clip
 
 if TYPE_CHECKING:
     from playwright.sync_api import Route
 
-pytest.importorskip("playwright", reason="playwright is not installed: pip install 'spikesight[dev]'")
-
 pytestmark = needs_chromium
-Show = Callable[[list[np.ndarray]], object]
 ANSWERED = "[document.getElementById('label').textContent, document.querySelector('.card.answered input')?.value]"
 
 
@@ -226,9 +223,7 @@ def test_slow_uploads_stay_with_their_card(pupil: Visit, tmp_path: Path) -> None
     assert page.locator("#start").is_visible(), "a file is no example until it is given as one"
 
 
-def test_recordings_are_shown_saved_and_downloaded_by_all(
-    pupil: Visit, for_all: Callable[[Visit], None], saved: Path, tmp_path: Path
-) -> None:
+def test_recordings_are_shown_saved_and_downloaded(pupil: Visit, for_all: Check, saved: Path, tmp_path: Path) -> None:
     page = pupil.page
     for_all(pupil)
     pupil.drop(recording(tmp_path / "lying.npz", True))

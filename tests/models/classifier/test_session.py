@@ -5,6 +5,7 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
@@ -111,9 +112,7 @@ def test_before_a_camera_a_network_that_finds_nothing_sees_all_of_it_as_one_thin
 
 
 @pytest.mark.parametrize(("size", "grid"), [((320, 240), (192, 144)), ((40, 30), (120, 90)), ((64, 64), (64, 64))])
-def test_frames_of_any_size_are_a_view_and_boxes_are_in_their_pixels(
-    size: tuple[int, int], grid: tuple[int, int]
-) -> None:
+def test_frames_of_any_size_are_a_view_with_boxes_in_their_pixels(size: tuple[int, int], grid: tuple[int, int]) -> None:
     width, height = size
     session = Session(finding())
     still = np.zeros((height, width, 3), np.uint8)
@@ -226,9 +225,31 @@ def test_on_another_network_the_read_out_begins_anew_by_the_streams_own_rules() 
     later["t"] += some_events(300)["t"][-1]
     undisturbed = Session(old, SENSOR)
     undisturbed.push(some_events(300))
-    assert [given.x.tobytes() for given in session.push(later)] == [
-        given.x.tobytes() for given in undisturbed.push(later)
-    ]
+    ours, theirs = ([given.x.tobytes() for given in one.push(later)] for one in (session, undisturbed))
+    assert ours == theirs
+
+
+@pytest.mark.parametrize("switched", [False, True])
+def test_on_another_network_silence_is_counted_anew(switched: bool) -> None:
+    classifier = promising(known=np.linspace(0.5, 1, 30))
+    session, bin_us = Session(classifier, SENSOR), EVENT_CONTRACT.bin_us
+    session.push(some_events(100))
+    session.tick(int(some_events(100)["t"][-1]) + (EVENT_CONTRACT.steps + 2) * bin_us)
+    if switched:
+        session.switch_network(promising(known=np.linspace(0.5, 1, 30)))
+    later = some_events(400)
+    later["t"] += some_events(100)["t"][-1] + (EVENT_CONTRACT.steps + 2) * bin_us
+    assert any(given.reset for given in session.push(later)) != switched, "a reset ends a silence"
+
+
+def test_an_overflow_is_refused_in_a_view_too() -> None:
+    classifier = finding()
+    with torch.no_grad():
+        classifier.network.readout.weight.fill_(3e38)  # type: ignore[operator]
+    alone = Alone(Session(Classifier(classifier.network, classifier.card, "huge"), SensorSize(96, 80)))
+    inputs = alone.session.push(some_events(300, size=(96, 80)))
+    with pytest.raises(SessionError, match="too large"):
+        alone.step(inputs)
 
 
 def test_time_goes_on_to_the_last_event_whatever_was_let_through() -> None:

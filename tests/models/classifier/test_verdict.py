@@ -13,7 +13,7 @@ from spikesight.models.classifier import Classifier, Stepper
 from spikesight.models.classifier.verdict import Segment, Verdict
 from spikesight.models.novelty import NOTHING, UNKNOWN
 from spikesight.models.novelty.conformal import Commitment
-from spikesight.models.steps import Answer, Prediction
+from spikesight.models.steps import Answer
 from tests.support.inputs.samples import some_events
 from tests.support.models import EVENT_CONTRACT, PREDICTION, promising, some_known
 
@@ -112,12 +112,8 @@ def test_predict_segments_and_the_steps_one_by_one_agree(count: int, seed: int) 
     for one in Stepper(model.classifier).steps(inputs):
         slowly.push(one)
     answer, segments = model.predict(events, size), model.segments(events, size)
-    assert timeless(answer) == timeless(slowly.prediction)
+    assert replace(answer, latency_ms=0.0) == replace(slowly.prediction, latency_ms=0.0)
     assert segments == slowly.segments
     assert answer.label in [segment.label for segment in segments]
     assert answer.commitment is not None
     assert answer.commitment.label in (None, answer.label)
-
-
-def timeless(prediction: Prediction) -> Prediction:
-    return replace(prediction, latency_ms=0.0)

@@ -32,9 +32,8 @@ def small_images() -> Tensor:
 def one_layer() -> nn.Module:
     """One layer of neurons between a convolution and a read-out."""
     torch.manual_seed(0)
-    return nn.Sequential(
-        nn.Conv2d(3, 4, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
-    ).eval()
+    behind = nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, 3)
+    return nn.Sequential(nn.Conv2d(3, 4, 3, padding=1), *behind).eval()
 
 
 def test_broken_input_is_refused(resnet: nn.Module, images: Tensor) -> None:
@@ -72,9 +71,7 @@ def test_one_step_and_rows_of_features_will_do() -> None:
 
 @pytest.mark.parametrize("largest", [0.01, 50.0])
 @pytest.mark.parametrize("share", [0.5, 2.0])
-def test_a_graph_that_is_not_its_ann_is_refused(
-    largest: float, share: float, one_layer: nn.Module, small_images: Tensor
-) -> None:
+def test_another_graph_is_refused(largest: float, share: float, one_layer: nn.Module, small_images: Tensor) -> None:
     """Farther from it than a share of its largest logit, or of one."""
     ann = copy.deepcopy(one_layer)
     with torch.no_grad():
@@ -130,16 +127,9 @@ def test_spikes_equal_spikingjelly(images: Tensor) -> None:
 
 def joined() -> nn.Module:
     """Blocks with convolutions in their shortcuts: what both converters can read."""
-    return nn.Sequential(
-        nn.Conv2d(3, 8, 3, padding=1, bias=False),
-        nn.BatchNorm2d(8),
-        nn.ReLU(),
-        stage(8, 8, 1, 1, "conv"),
-        stage(8, 16, 2, 2, "conv"),
-        nn.AdaptiveAvgPool2d(1),
-        nn.Flatten(),
-        nn.Linear(16, 10),
-    )
+    first = nn.Conv2d(3, 8, 3, padding=1, bias=False), nn.BatchNorm2d(8), nn.ReLU()
+    blocks = stage(8, 8, 1, 1, "conv"), stage(8, 16, 2, 2, "conv")
+    return nn.Sequential(*first, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(16, 10))
 
 
 def trained() -> tuple[nn.Module, Tensor, Tensor, Tensor]:
@@ -280,9 +270,7 @@ STEPS = 11
 
 
 @pytest.mark.parametrize("chunk", [1, 4, None])
-def test_a_curve_counts_what_is_right_at_every_step(
-    chunk: int | None, one_layer: nn.Module, small_images: Tensor
-) -> None:
+def test_a_curve_counts_right_answers_by_step(chunk: int | None, one_layer: nn.Module, small_images: Tensor) -> None:
     network = convert(one_layer, [small_images], "rueckauer", steps=8)
     labels = torch.arange(len(small_images)) % 3
     answers = torch.cat([torch.cat(list(chunks(network, part, STEPS, chunk)), 0) for part in small_images.split(9)], 1)
@@ -294,9 +282,7 @@ def test_a_curve_counts_what_is_right_at_every_step(
 
 @pytest.mark.parametrize("chunk", [None, 1, 5])
 @pytest.mark.parametrize("name", ["ours", "bounded"])
-def test_an_answer_is_the_mean_of_the_steps_that_count(
-    name: str, chunk: int | None, resnet: nn.Module, images: Tensor
-) -> None:
+def test_an_answer_is_a_mean_of_counted_steps(name: str, chunk: int | None, resnet: nn.Module, images: Tensor) -> None:
     """By the engine where it takes the network."""
     network = convert(resnet, [images], name, steps=8)
     logits = network(images[None], None, 12)[0].double()

@@ -14,7 +14,6 @@ from spikesight.models.conversion.ann_to_snn import convert
 from spikesight.models.engine.engine import Engine, can_run, engine_status
 from spikesight.models.native.threads import use_threads
 from spikesight.models.shipped import shipped
-from spikesight.models.steps import Step
 from tests.support.models import lively
 from tests.support.networks import EVENT, assert_same, inputs
 from tests.support.processes import in_fresh_process
@@ -32,21 +31,15 @@ def _shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> 
     use_threads(None)
 
 
-def alone_and_shared(engine: Engine, x_seq: Tensor) -> tuple[Step, list[Step]]:
-    """A run in one thread, and two in each number of them: the second knows how long the first took."""
+def assert_no_number_of_threads_changes_a_bit(engine: Engine, x_seq: Tensor) -> None:
+    """Against a run in one thread, two in each number of them: the second knows how long the first took."""
     use_threads(1)
-    alone, found = engine.run(x_seq), []
+    alone = engine.run(x_seq)
+    assert int(alone.layer_spikes.sum()) > 0
     for count in COUNTS:
         use_threads(count)
-        found += [engine.run(x_seq), engine.run(x_seq)]
-    return alone, found
-
-
-def assert_no_number_of_threads_changes_a_bit(engine: Engine, x_seq: Tensor) -> None:
-    alone, found = alone_and_shared(engine, x_seq)
-    assert int(alone.layer_spikes.sum()) > 0
-    for result in found:
-        assert_same(result, alone)
+        for _ in range(2):
+            assert_same(engine.run(x_seq), alone)
 
 
 def runnable() -> list[str]:
@@ -83,7 +76,6 @@ KEPT = """
 import os, torch
 from spikesight.models.engine import engine as module
 from spikesight.models.native.threads import use_threads
-from spikesight.models.steps import Step
 from tests.support.models import lively
 from tests.support.networks import EVENT, assert_same, inputs
 module.HAND_OVER_NS = 0

@@ -72,9 +72,7 @@ def test_a_library_that_does_not_load_is_compiled_anew(tmp_path: Path, monkeypat
         ("kill -9 $$", "ended by signal 9"),
     ],
 )
-def test_a_compiler_that_fails_is_quoted(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, words: str
-) -> None:
+def test_a_failing_compiler_is_quoted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, does: str, words: str) -> None:
     compiler = program(tmp_path / "bad++", f'[ "$1" = --version ] && exit 0\n{does}')
     nothing = found(monkeypatch, tmp_path, CXX=str(compiler))
     assert nothing.library is None
@@ -97,11 +95,9 @@ def test_a_macs_features_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     monkeypatch.setattr(sys, "platform", "darwin")
     monkeypatch.setattr(targets.platform, "machine", lambda: "x86_64")
-    assert targets.this_system() == "macos-x86_64"
-    assert targets.supported_isas() == ("avx2", "portable")
+    assert (targets.this_system(), targets.supported_isas()) == ("macos-x86_64", ("avx2", "portable"))
     monkeypatch.setattr(targets.platform, "machine", lambda: "arm64")
-    assert targets.this_system() == "macos-arm64"
-    assert targets.supported_isas() == ("neon",)
+    assert (targets.this_system(), targets.supported_isas()) == ("macos-arm64", ("neon",))
 
 
 def test_a_switch_and_a_wish_that_this_processor_cannot_grant(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -127,9 +123,7 @@ def made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     return targets_made
 
 
-def test_what_is_compiled_is_kept_by_what_it_depends_on(
-    tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kernels_are_kept_by_their_inputs(tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path))
     compiler, isa = (str(tmp_path / "g++"),), targets.supported_isas()[-1]
     first = build.compile_kernels(isa, compiler)
@@ -142,9 +136,7 @@ def test_what_is_compiled_is_kept_by_what_it_depends_on(
     assert (tmp_path / "native").stat().st_mode & 0o077 == 0
 
 
-def test_where_nothing_can_be_kept_all_processes_share_one_temporary_library(
-    tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_without_cache_all_share_a_library(tmp_path: Path, made: list[Path], monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("SPIKESIGHT_CACHE", str(tmp_path / "file" / "no folder"))
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -310,12 +302,8 @@ def test_calls_that_share_their_work_do_not_race(sanitiser: str, tmp_path: Path)
         write_plan(Engine(network, 37, 29), inputs(3, streams, size=(37, 29)).contiguous(), tmp_path / "plan")
         results = []
         for helpers in ((), ("2",), ("3",)):
-            done = subprocess.run(
-                [program, tmp_path / "plan", tmp_path / "result", *helpers],
-                env={"ASAN_OPTIONS": "detect_leaks=0"},
-                capture_output=True,
-                text=True,
-            )
+            command = [program, tmp_path / "plan", tmp_path / "result", *helpers]
+            done = subprocess.run(command, env={"ASAN_OPTIONS": "detect_leaks=0"}, capture_output=True, text=True)
             assert done.returncode == 0, done.stderr[:2000]
             results.append((tmp_path / "result").read_bytes())
         assert results[0] == results[1] == results[2]

@@ -23,9 +23,8 @@ def assert_same(config: NeuronConfig, steps: int = 6, shape: tuple[int, ...] = (
     plain = plain_passes(config, steps, shape)
     x_seq, before, beta = plain.given
     out = fused_steps(x_seq, before, config, beta)
-    plain.expect(
-        out, torch.autograd.grad(out, [x_seq, before] if beta is None else [x_seq, before, beta], plain.behind)
-    )
+    given = [one for one in plain.given if one is not None]
+    plain.expect(out, torch.autograd.grad(out, given, plain.behind))
 
 
 @pytest.mark.parametrize("surrogate", FUSED)
@@ -51,9 +50,8 @@ def test_threads_change_nothing() -> None:
         for big in (x_seq, torch.cat([x_seq] * 5, 1)):
             beta = torch.tensor(0.5, requires_grad=True)
             spikes, after = fused_steps(big, None, config, beta)
-            outcomes.append(
-                (spikes[:, :8], after[:8], *torch.autograd.grad((spikes * big.detach()).sum(), [x_seq, beta]))
-            )
+            gradients = torch.autograd.grad((spikes * big.detach()).sum(), [x_seq, beta])
+            outcomes.append((spikes[:, :8], after[:8], *gradients))
     torch.set_num_threads(threads)
     once, many, again, many_again = outcomes
     assert all(torch.equal(a, b) for a, b in zip(once, again))

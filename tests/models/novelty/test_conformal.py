@@ -129,13 +129,8 @@ def test_labels_are_possible_above_the_error_rate_the_likeliest_first() -> None:
     logits = [0.0, 2.5, 1.0]
     assert few.commitment(logits, LABELS, 0.5) == (None, ("b", "c", "a"), 0.8, None, None)
     assert few.commitment(logits, LABELS, 0.8) == ("b", ("b",), 0.8, None, None)
-    assert Trials(np.ones(4), np.array([4]), np.zeros(0)).commitment([0.5], ("a",), 0.3) == (
-        "a",
-        ("a",),
-        0.2,
-        None,
-        None,
-    )
+    alone = Trials(np.ones(4), np.array([4]), np.zeros(0))
+    assert alone.commitment([0.5], ("a",), 0.3) == ("a", ("a",), 0.2, None, None)
 
 
 def test_limits_are_where_labels_are_ruled_out() -> None:

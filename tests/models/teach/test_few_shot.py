@@ -158,9 +158,8 @@ def test_a_head_is_a_ridge_regression_in_which_every_class_weighs_the_same() -> 
     ridge = 0.1 * spread / 16 * 3 / 16  # by the mean eigenvalue, for samples that weigh 1 on average
     middle = weights @ rows / weights.sum()
     rest, targets = rows - middle, np.eye(3)[of] - 1 / 3
-    primal = np.linalg.solve(
-        rest.T @ (weights[:, None] * rest) + ridge * np.eye(5), rest.T @ (weights[:, None] * targets)
-    )
+    weighed = rest.T * weights
+    primal = np.linalg.solve(weighed @ rest + ridge * np.eye(5), weighed @ targets)
     head = Regression(x, labels, 3).head(0.5)
     np.testing.assert_allclose(head.weight, primal.T / 0.5, rtol=1e-3, atol=1e-4)
     np.testing.assert_allclose(head.bias, (1 / 3 - primal.T @ middle) / 0.5, rtol=1e-3, atol=1e-4)

@@ -17,21 +17,12 @@ from starlette.types import Message, Receive, Scope, Send
 from spikesight.service.api import create_app
 from spikesight.service.client import Ack, Client, StreamPrediction
 from spikesight.service.http import server as module
+from spikesight.service.http import shares
 from spikesight.service.http.errors import Overloaded
 from spikesight.service.http.logs import Observer, configure, event, log
 from spikesight.service.http.metrics import Metrics, Tick
 from spikesight.service.http.server import Server, serve, server
-from spikesight.service.http.shares import (
-    MAX_CLIENTS,
-    MOST_WAITING,
-    FairQueue,
-    OneByOne,
-    Quota,
-    RateLimit,
-    TokenBucket,
-    address_of,
-    client_key,
-)
+from spikesight.service.http.shares import FairQueue, OneByOne, Quota, address_of, client_key
 from spikesight.service.settings import Settings
 from tests.support.inputs.samples import picture, some_events
 from tests.support.models import tiny
@@ -268,7 +259,7 @@ async def test_who_leaves_the_line_takes_no_place() -> None:
 
 async def test_a_client_may_have_so_many_waiting() -> None:
     line = FairQueue(1, 1)
-    tasks = [asyncio.create_task(line.acquire("a")) for _ in range(MOST_WAITING + 1)]
+    tasks = [asyncio.create_task(line.acquire("a")) for _ in range(shares.MOST_WAITING + 1)]
     await settled()
     with pytest.raises(Overloaded):
         await line.acquire("a")
@@ -279,13 +270,13 @@ async def test_a_client_may_have_so_many_waiting() -> None:
 
 
 def test_the_least_recent_address_is_forgotten_first() -> None:
-    rate = RateLimit(1.0, clock=lambda: 0.0)
-    assert all(rate.allows(str(n)) for n in range(MAX_CLIENTS))
+    rate = shares.RateLimit(1.0, clock=lambda: 0.0)
+    assert all(rate.allows(str(n)) for n in range(shares.MAX_CLIENTS))
     assert not rate.allows("0"), "it is remembered, and the most recent now"
     assert rate.allows("one more")
     assert not rate.allows("0")
     assert rate.allows("1"), "it was the least recent"
-    assert all(RateLimit(None).allows("any") for _ in range(5))
+    assert all(shares.RateLimit(None).allows("any") for _ in range(5))
 
 
 @pytest.mark.parametrize(
@@ -297,7 +288,7 @@ def test_the_least_recent_address_is_forgotten_first() -> None:
     ],
 )
 def test_buckets_refill(rate: float, asked: list[float], taken: list[bool]) -> None:
-    bucket = TokenBucket(rate, 0.0)
+    bucket = shares.TokenBucket(rate, 0.0)
     assert [bucket.take(now) for now in asked] == taken
 
 

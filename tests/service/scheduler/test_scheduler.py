@@ -38,10 +38,9 @@ def test_company_changes_nothing() -> None:
 
 def test_views_of_several_sizes_and_a_recording_are_stepped_in_turn_and_those_of_one_size_together() -> None:
     classifier, sizes = Gated(finding()), [(160, 120), (96, 80), (34, 34), (160, 120), (96, 80)]
-    streams = [
-        InputPipeline(classifier.card, SensorSize(*size)).push(some_events(9_000, seed=n, size=size))[n:]
-        for n, size in enumerate(sizes)
-    ]
+    recordings = [some_events(9_000, seed=n, size=size) for n, size in enumerate(sizes)]
+    pipelines = [InputPipeline(classifier.card, SensorSize(*size)) for size in sizes]
+    streams = [one.push(events)[n:] for n, (one, events) in enumerate(zip(pipelines, recordings))]
     with scheduling(classifier, max_batch=8) as scheduler:
         jobs = [open_with(scheduler, given, request=given[0].pyramid is None) for given in streams]
         classifier.gate.set()

@@ -6,7 +6,9 @@ import os
 import re
 import time
 import weakref
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import accumulate
 from pathlib import Path
 
@@ -20,9 +22,9 @@ from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.membranes import membranes_of
 from spikesight.service.scheduler.queue import Job, Phase, Queue
-from spikesight.service.scheduler.registry import Registry
-from spikesight.service.scheduler.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_request
+from spikesight.service.served.registry import Registry
 from spikesight.service.settings import Settings
+from spikesight.service.upload.request import EVERY_STEP, AnswerSpec, RequestReceiver, Result, run_request
 from tests.support.models import kept, tiny
 from tests.support.serving.scheduling import Listener, inputs, serving
 from tests.support.waiting import PATIENCE_S
@@ -37,9 +39,7 @@ def queue_of(max_batch: int = 4) -> Queue:
     return Queue(quantum=4, max_batch=max_batch, max_queue=9)
 
 
-def job(
-    queue: Queue, n: int, *resets: int, request: bool = False, several: bool = False, deadline: float = 1e18
-) -> Job:
+def job(queue: Queue, n: int, *resets: int, request: bool = False, several: bool = False, deadline: float = 1e9) -> Job:
     made = queue.open(Listener(), request, deadline, several)
     for one in given(n, *resets):
         queue.push(made, [one])
@@ -195,32 +195,33 @@ async def test_a_request_that_cannot_be_decoded_or_holds_nothing_or_comes_late_i
                 await run(3, time.monotonic() - 1)
 
 
-def registry(saved: Path | None, *models: Path) -> Registry:
-    return Registry(Settings(models=tuple(map(str, models)), save_to=saved), Metrics(), Mailbox())
+@contextmanager
+def loaded(saved: Path | None, *models: Path) -> Iterator[Registry]:
+    """What serves these models and those that were saved."""
+    made = Registry(Settings(models=tuple(map(str, models)), save_to=saved), Metrics(), Mailbox())
+    made.load()
+    yield made
+    made.stop()
 
 
 def test_nothing_holds_a_model_that_is_served_no_more(tmp_path: Path) -> None:
-    made = registry(tmp_path / "saved", kept(tmp_path / "good"))
     kept(tmp_path / "saved" / "mine")
-    made.load()
-    thread, model = made.get("mine").scheduler._thread, weakref.ref(made.get("mine"))
-    assert b'depth{model="mine"}' in made._metrics.text()
-    made.remove("mine")
-    made.remove("mine")
-    thread.join(PATIENCE_S)
-    gc.collect()
-    assert model() is None
-    assert b'depth{model="mine"}' not in made._metrics.text()
-    made.stop()
+    with loaded(tmp_path / "saved", kept(tmp_path / "good")) as made:
+        thread, model = made.get("mine").scheduler._thread, weakref.ref(made.get("mine"))
+        assert b'depth{model="mine"}' in made._metrics.text()
+        made.remove("mine")
+        made.remove("mine")
+        thread.join(PATIENCE_S)
+        gc.collect()
+        assert model() is None
+        assert b'depth{model="mine"}' not in made._metrics.text()
 
 
 def test_of_two_saved_models_whose_names_differ_in_case_one_is_served(tmp_path: Path) -> None:
-    made = registry(tmp_path / "saved", kept(tmp_path / "good"))
     for name in ("Mine", "mine"):
         kept(tmp_path / "saved" / name)
-    made.load()
-    assert [model.name for model in made.all()] == ["good", "Mine"]
-    made.stop()
+    with loaded(tmp_path / "saved", kept(tmp_path / "good")) as made:
+        assert [model.name for model in made.all()] == ["good", "Mine"]
 
 
 @pytest.mark.attack(
@@ -254,23 +255,17 @@ def test_a_start_never_fails_for_what_was_saved(tmp_path: Path, caplog: pytest.L
     os.truncate(kept(saved / "cut") / "model.safetensors", 1000)
     (saved / "notes.txt").write_text("a file is no model")
     (saved / "within").symlink_to(whole)
-    made = registry(saved, good)
-    made.load()
-    try:
+    with loaded(saved, good) as made:
         assert [model.name for model in made.all()] == ["good", "mine", "within"]
         told = [vars(record)["fields"] for record in caplog.records if "left out" in record.getMessage()]
         assert {fields["model"] for fields in told} == set(reasons)
         for fields in told:
             assert reasons[fields["model"]] in fields["reason"], fields
-    finally:
-        made.stop()
 
 
 @pytest.mark.parametrize("content", [None, ""])
 def test_a_folder_of_saved_models_that_is_none(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "saved").write_text(content)
-    made = registry(tmp_path / "saved", kept(tmp_path / "good"))
-    made.load()
-    assert [model.name for model in made.all()] == ["good"]
-    made.stop()
+    with loaded(tmp_path / "saved", kept(tmp_path / "good")) as made:
+        assert [model.name for model in made.all()] == ["good"]

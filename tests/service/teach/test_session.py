@@ -7,6 +7,7 @@ from contextlib import suppress
 from itertools import count
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -18,13 +19,14 @@ from spikesight.models.teach.few_shot import EmbeddedExample, FewShotLearner
 from spikesight.service.http.errors import Overloaded, ServiceError
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import ServedModel, UnknownModel, WrongBin
+from spikesight.service.served.registry import ServedModel, UnknownModel, WrongBin
 from spikesight.service.settings import Settings
 from spikesight.service.teach import routes
 from spikesight.service.teach.examples import BIN_US, MAX_CLASSES, MAX_WAITING, SENSOR, STEPS, Examples, WindowCutter
 from spikesight.service.teach.sessions import Learner, TeachingSession
 from tests.service.teach.conftest import teaching
 from tests.support.models import tiny
+from tests.support.refusals import refusal
 from tests.support.waiting import PATIENCE_S, until
 
 
@@ -113,8 +115,7 @@ async def test_classes_are_so_many_and_what_waits_is_bounded() -> None:
         bench.examples.check_room(f"class {number}")
         await bench.give(f"class {number}")
     bench.examples.check_room("class 0")
-    with pytest.raises(ServiceError, match=f"at most {MAX_CLASSES} classes"):
-        bench.examples.check_room("one more")
+    refusal(lambda: bench.examples.check_room("one more"), f"at most {MAX_CLASSES} classes", ServiceError)
     await bench.learner.settled()
     before = asyncio.all_tasks()
     bench.open.clear()
@@ -140,8 +141,7 @@ async def test_classes_are_so_many_also_when_they_come_at_once() -> None:
     bench.open.clear()
     coming = asyncio.gather(*(bench.give(label) for label in ("class 0", *"abcdefgh")))
     await asyncio.sleep(0)
-    with pytest.raises(ServiceError, match="another class has that name"):
-        bench.examples.rename("class 0", "a")
+    refusal(lambda: bench.examples.rename("class 0", "a"), "another class has that name", ServiceError)
     bench.examples.rename("class 0", "another")
     bench.open.set()
     taken = await coming
@@ -175,8 +175,7 @@ async def test_what_cannot_be_learnt_is_logged_and_the_session_goes_on(caplog: p
     await bench.learner.settled()
     assert (bench.learner.version, bench.learner.head, bench.learner.learning) == (0, None, False)
     assert "a head was not learnt" in caplog.text
-    with pytest.raises(ServiceError, match="show examples of at least two classes"):
-        bench.learner.ready()
+    refusal(lambda: bench.learner.ready(), "show examples of at least two classes", ServiceError)
 
 
 class Stepped:
@@ -216,13 +215,29 @@ async def test_who_only_predicts_uses_a_session() -> None:
         assert list(sessions._open) == [stepped.id]
 
 
+async def test_a_session_that_is_followed_is_not_forgotten() -> None:
+    async with teaching(teaching_idle_s=60) as (_, sessions):
+        followed = await sessions.begin("a", None)
+        followed.followers.add(lambda _: None)
+        followed.used -= 1e6
+        assert sessions.get(followed.id) is followed
+
+
+async def test_a_session_that_fails_to_begin_holds_no_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with teaching(max_teaching_per_client=1) as (_, sessions):
+        monkeypatch.setattr(TeachingSession, "__init__", Mock(side_effect=MemoryError))
+        with pytest.raises(MemoryError):
+            await sessions.begin("a", None)
+        monkeypatch.undo()
+        await sessions.begin("a", None)
+
+
 @pytest.mark.attack("teaching", "one session at every bin", "400: it runs at its own")
 async def test_a_session_runs_at_its_own_bin() -> None:
     async with teaching() as (_, sessions):
         model = (await sessions.begin("a", None)).learner.model
         assert model.at(model.classifier.contract.bin_us / 1000) is model
-        with pytest.raises(WrongBin, match="runs at its own bin"):
-            model.at(5)
+        refusal(lambda: model.at(5), "runs at its own bin", WrongBin)
 
 
 @pytest.mark.attack("teaching", "forty downloads of one session", "another's comes after one of them")

@@ -4,6 +4,7 @@ import base64
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from unittest.mock import AsyncMock
 
 import cv2
 import h5py
@@ -20,11 +21,11 @@ from spikesight.models.novelty import NOTHING
 from spikesight.models.steps import rounded
 from spikesight.service import runtime
 from spikesight.service.api import create_app
+from spikesight.service.decoding import decode as decoding
+from spikesight.service.decoding.decode import decode
+from spikesight.service.decoding.processes import DecoderProcesses
 from spikesight.service.http.errors import OutOfMemory, Stopped
 from spikesight.service.http.shares import FairQueue
-from spikesight.service.scheduler.processes import DecoderProcesses
-from spikesight.service.upload import decode as decoding
-from spikesight.service.upload.decode import decode
 from spikesight.service.upload.encode import MAX_STEPS, SIDE, exposure
 from tests.support.inputs.formats import nmnist_records, write
 from tests.support.inputs.samples import picture, some_events, turns
@@ -60,9 +61,7 @@ def test_every_format_is_told_by_its_content(client: TestClient, tmp_path: Path,
 
 @pytest.mark.parametrize("times", ["<f4", "<f8", ">i8", "<u4", "<i2"])
 @pytest.mark.parametrize("kind", ["npy", "csv", "hdf5", "blosc"])
-def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
-    client: TestClient, tmp_path: Path, kind: str, times: str
-) -> None:
+def test_what_reads_recordings_is_there_beforehand(client: TestClient, tmp_path: Path, kind: str, times: str) -> None:
     """Loops for other kinds of numbers, filters of HDF5: nothing is imported, compiled to disk or looked up later."""
     events = some_events(size=(24, 32), span_us=30_000)
     columns = {key: events[key].astype(times if key == "t" else "<u2") for key in "txyp"}
@@ -73,9 +72,8 @@ def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
             path = path.with_suffix(".npy")
         case "csv":
             rows = np.stack([columns[key].astype("<f8") for key in "txyp"], axis=1)
-            np.savetxt(
-                path, rows, delimiter=",", header="t_us,x,y,p", comments="", fmt="%.1f" if "f" in times else "%d"
-            )
+            form = "%.1f" if "f" in times else "%d"
+            np.savetxt(path, rows, delimiter=",", header="t_us,x,y,p", comments="", fmt=form)
         case _:
             packed = {} if kind == "hdf5" else pytest.importorskip("hdf5plugin").Blosc()
             with h5py.File(path, "w") as file:
@@ -86,6 +84,7 @@ def test_whatever_reads_a_recording_is_there_before_no_file_can_be_opened(
     assert answer.json()["n_events"] == len(events)
 
 
+@pytest.mark.attack("load", "deadline", "504")
 @pytest.mark.attack("load", "all decoders busy for long", "504 for what needs one; small images go on")
 def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
     def all_busy(deadline_s: float) -> TestClient:
@@ -104,16 +103,11 @@ def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
         assert client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"}).status_code == 504
 
 
-@pytest.mark.parametrize(("error", "sentence"), [(Stopped, str(Stopped())), (OutOfMemory, str(OutOfMemory()))])
-def test_calls_that_end_through_no_fault_of_the_file_are_503(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch, error: type[Exception], sentence: str
-) -> None:
-    async def run(*_: object, **__: object) -> None:
-        raise error
-
-    monkeypatch.setattr(DecoderProcesses, "run", run)
+@pytest.mark.parametrize("error", [Stopped(), OutOfMemory()])
+def test_calls_ended_by_no_fault_are_503(client: TestClient, monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+    monkeypatch.setattr(DecoderProcesses, "run", AsyncMock(side_effect=error))
     answer = client.post("/v1/predict", files={"file": b"t,x,y,p\n1,2,3,1\n"})
-    assert (answer.status_code, answer.json()) == (503, {"error": sentence})
+    assert (answer.status_code, answer.json()) == (503, {"error": str(error)})
 
 
 @pytest.mark.attack("recordings", "a small recording that claims 10^9 events", "413 by its header")
@@ -143,7 +137,7 @@ def test_no_recording_is_parsed_in_the_service(client: TestClient, monkeypatch: 
 def test_no_temporary_folder_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     data = recording(tmp_path, "aedat4").read_bytes()
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "missing"))
-    monkeypatch.setattr(runtime, "Processes", DecoderProcesses)  # not those that began with another folder
+    monkeypatch.setattr(runtime, "DecoderProcesses", DecoderProcesses)  # not those that began with another folder
     with TestClient(create_app(settings(), (tiny(),))) as client:
         for name in ("a.aedat4", "a.bin"):
             answer = client.post("/v1/predict", files={"file": (name, data)})
@@ -265,13 +259,11 @@ def digit_client(model: Model) -> Iterator[TestClient]:
         yield digit_client
 
 
-@pytest.mark.parametrize(
-    ("names", "laps"), [(["digit-3"], 1), (["digit-3", "digit-7"], 4), (["digit-7", "digit-3"], 2)]
-)
-def test_a_recording_has_one_answer_here_and_in_python(
-    digit_client: TestClient, model: Model, tmp_path: Path, names: list[str], laps: int
+@pytest.mark.parametrize(("digits", "laps"), [("3", 1), ("37", 4), ("73", 2)])
+def test_a_recording_has_one_answer(
+    digit_client: TestClient, model: Model, tmp_path: Path, digits: str, laps: int
 ) -> None:
-    write_recording(tmp_path / "made.npz", turns(names, laps), (34, 34))
+    write_recording(tmp_path / "made.npz", turns([f"digit-{digit}" for digit in digits], laps), (34, 34))
     answer, segments = model.predict(tmp_path / "made.npz"), model.segments(tmp_path / "made.npz")
     body = digit_client.post("/v1/predict", files={"file": ("made.npz", (tmp_path / "made.npz").read_bytes())}).json()
     expected = answer.fields() | {"probabilities": dict(zip(model.labels, map(rounded, answer.probabilities)))}
@@ -279,13 +271,11 @@ def test_a_recording_has_one_answer_here_and_in_python(
         told = body.get(name)
         assert told == expected[name], name
     assert [one["label"] for one in body["segments"]] == [one.label for one in segments]
-    assert body["segments"][-1]["label"] == body["label"] == names[-1][-1]
+    assert body["segments"][-1]["label"] == body["label"] == digits[-1]
 
 
 @pytest.mark.parametrize("size", [(34, 34), (346, 260)])
-def test_of_a_recording_of_which_no_event_is_left_nothing_is_said_at_once(
-    digit_client: TestClient, tmp_path: Path, size: tuple[int, int]
-) -> None:
+def test_a_recording_of_no_events_is_nothing(digit_client: TestClient, tmp_path: Path, size: tuple[int, int]) -> None:
     write_recording(tmp_path / "one.npz", make_events([5], [0], [0], [1]), size)
     files = {"file": ("one.npz", (tmp_path / "one.npz").read_bytes())}
     assert digit_client.post("/v1/predict", files=files).json()["label"] == NOTHING

@@ -95,20 +95,17 @@ def _messages(store: Any, of: Of, size: SensorSize, ros: int) -> list[tuple[int,
         kind = "std_msgs/msg/String"
         found.append((number, kind, types[kind]("hello")))
     for number, events in enumerate(of.events):
-        t = int(events["t"][-1])
+        last = int(events["t"][-1])
         if of.encoding:
             kind = PACKETS
             data = np.frombuffer(encode(events, of.encoding, of.base), np.uint8)
-            parts = [header(t), size.height, size.width, number, of.base, of.encoding, of.big, data]
+            parts = [header(last), size.height, size.width, number, of.base, of.encoding, of.big, data]
             parts += [0] * (len(types[kind].__dataclass_fields__) - len(parts) - 1)
             message = types[kind](*parts)
         else:
             kind, one = ARRAYS, types["dvs_msgs/msg/Event"]
-            rows = [
-                one(int(e["x"]), int(e["y"]), time(int(e["t"]) // 10**6, int(e["t"]) % 10**6 * 1000), bool(e["p"]))
-                for e in events
-            ]
-            message = types[kind](header(t), size.height, size.width, rows)
+            rows = [one(x, y, time(t // 10**6, t % 10**6 * 1000), p) for t, x, y, p in events.tolist()]
+            message = types[kind](header(last), size.height, size.width, rows)
         found.append((10_000_000 * number, kind, message))
     return found
 

@@ -30,9 +30,8 @@ class Broker:
         assert MOSQUITTO is not None
         self.port = free_port()
         self._command = [MOSQUITTO, "-c", str(folder / "broker.conf")]
-        (folder / "broker.conf").write_text(
-            f"listener {self.port} 127.0.0.1\nallow_anonymous true\nuser root\nlog_dest stderr\n"
-        )
+        rules = f"listener {self.port} 127.0.0.1", "allow_anonymous true", "user root", "log_dest stderr"
+        (folder / "broker.conf").write_text("\n".join(rules) + "\n")
 
     def start(self) -> None:
         self._process = subprocess.Popen(self._command, stderr=subprocess.PIPE, text=True)

@@ -17,8 +17,8 @@ from spikesight.models.steps import Input, Outcome, Step
 from spikesight.service.http.metrics import Metrics
 from spikesight.service.scheduler.mailbox import Mailbox
 from spikesight.service.scheduler.queue import Job
-from spikesight.service.scheduler.registry import ServedModel
 from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.served.registry import ServedModel
 from spikesight.service.settings import Settings
 from tests.support.models import tiny
 from tests.support.waiting import PATIENCE_S
@@ -95,8 +95,7 @@ def scheduling(classifier: Classifier, **options: Any) -> Iterator[Scheduler]:
     try:
         yield scheduler
     finally:
-        if isinstance(classifier, Gated):
-            classifier.gate.set()
+        getattr(classifier, "gate", threading.Event()).set()
         scheduler.stop()
         assert not scheduler._thread.is_alive()
 
@@ -141,15 +140,13 @@ async def serving(classifier: Classifier) -> AsyncIterator[tuple[ServedModel, Ma
     """A model whose thread runs, and what hands its answers to this event loop."""
     mailbox = Mailbox()
     mailbox.attach(asyncio.get_running_loop())
-    if isinstance(classifier, Gated):
-        classifier.gate.set()  # the model's own first step passes
+    gate = getattr(classifier, "gate", threading.Event())
+    gate.set()  # the model's own first step passes
     model = ServedModel(classifier, Settings(), Metrics(), mailbox)
-    if isinstance(classifier, Gated):
-        classifier.gate.clear()
+    gate.clear()
     model.scheduler.start()
     try:
         yield model, mailbox
     finally:
-        if isinstance(classifier, Gated):
-            classifier.gate.set()
+        gate.set()
         model.scheduler.stop()

@@ -16,15 +16,8 @@ from spikesight.training.data import DataError, images, load_data
 from spikesight.training.data.images import load_images, pictures_below
 from spikesight.training.run.loop import Run
 from spikesight.training.step.batches import evaluation_input, training_input
-from tests.support.inputs.data_sets import (
-    idx,
-    small_config,
-    take_any_cifar,
-    write_cifar10,
-    write_cifar100,
-    write_idx,
-    write_pictures,
-)
+from tests.support.inputs import data_sets
+from tests.support.inputs.data_sets import idx, small_config, write_idx, write_pictures
 
 
 def image_config(root: Path, data: str, **changes: object) -> TrainConfig:
@@ -68,9 +61,9 @@ def test_an_idx_file_that_is_none_is_told(tmp_path: Path) -> None:
 
 
 def test_cifar_as_it_was_published_and_as_pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take_any_cifar(monkeypatch)
-    write_cifar10(tmp_path)
-    write_cifar100(tmp_path)
+    data_sets.take_any_cifar(monkeypatch)
+    data_sets.write_cifar10(tmp_path)
+    data_sets.write_cifar100(tmp_path)
     plain = load_data(image_config(tmp_path, "cifar10"))
     assert (len(plain.train) + len(plain.val), len(plain.test), plain.labels) == (30, 6, ("a", "b", "c"))
     assert plain.train.frames.shape[1:] == (1, 3, 32, 32)
@@ -84,11 +77,9 @@ def test_cifar_as_it_was_published_and_as_pictures(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("content", [b"cos\nsystem\n(S'touch pwned'\ntR.", None])
-def test_a_damaged_download_is_refused_and_a_pickle_that_runs_code_not_opened(
-    content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_download_is_refused(content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    write_cifar10(tmp_path)
+    data_sets.write_cifar10(tmp_path)
     path = tmp_path / "cifar-10-batches-py" / "data_batch_3"
     path.write_bytes(content) if content else path.unlink()
     with pytest.raises(DataError, match=r"cifar-10-batches-py in .* is partial or damaged"):
@@ -144,8 +135,7 @@ def test_every_encoding_gives_steps_of_the_contract(tmp_path: Path, encoding: st
     stored = torch.from_numpy(np.array(data.train.frames[:6]))
     generator = torch.Generator().manual_seed(0)
     for x in (evaluation_input(stored, data.contract), training_input(stored, data.config, data.contract, generator)):
-        assert x.shape == (5, 6, 1, 28, 28)
-        assert x.dtype == torch.float32
+        assert (x.shape, x.dtype) == ((5, 6, 1, 28, 28), torch.float32)
         if encoding != "direct":
             assert set(x.unique().tolist()) <= {0.0, 1.0}
     assert torch.equal(evaluation_input(stored, data.contract), evaluation_input(stored, data.contract))

@@ -79,8 +79,7 @@ def test_only_what_runs_at_any_pace_has_shorter_bins(wishes: dict[str, Any], sho
 
 def test_frames_equal_the_encoder_and_labels_the_folders(root: Path) -> None:
     data = load_data(small_config(root))
-    assert data.test.frames.shape == (6, 3, 2, 17, 17)
-    assert data.test.labels.tolist() == [0, 0, 0, 1, 1, 1]
+    assert (data.test.frames.shape, data.test.labels.tolist()) == ((6, 3, 2, 17, 17), [0, 0, 0, 1, 1, 1])
     encoder = DvsEncoder(SensorSize(34, 34), (17, 17), 30_000, 3, "binary")
     for item, frames in zip(data.test_items, data.test.frames):
         np.testing.assert_array_equal(frames, encoder(read_recording(item.path).events)[:, 0])
@@ -98,9 +97,7 @@ def test_cropped_recordings_are_fed_as_the_model_will_be_served(root: Path) -> N
     assert not np.array_equal(whole.test.frames, data.test.frames)
 
 
-def test_the_moments_of_images_are_those_of_a_channel_over_some_spread_evenly(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_moments_of_images_are_a_channels_over_an_even_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write_idx(tmp_path / "fashion-mnist")
     config = TrainConfig(data="fashionmnist", root=str(tmp_path))
     data = load_data(config)

@@ -33,8 +33,7 @@ def test_the_folders_own_parts_stay() -> None:
     recordings = [take("a", "cat"), take("b", "dog"), take("c", "cat", part="val"), take("d", "cat", part="test")]
     found = separated(recordings)
     assert [interval.recording for interval in found.train] == [0, 1]
-    assert found.val == [Interval(2, 0, 10 * S)]
-    assert found.test == [Interval(3, 0, 10 * S)]
+    assert (found.val, found.test) == ([Interval(2, 0, 10 * S)], [Interval(3, 0, 10 * S)])
     assert found.notes == ["validation and test: the folder's own val/ and test/"]
 
 

@@ -32,6 +32,7 @@ from spikesight.training.step.batches import evaluation_input
 from tests.support.inputs.data_sets import small_config, write_idx, write_nmnist, write_stripes, write_takes
 from tests.support.inputs.samples import some_events
 from tests.support.models import IMAGE_CONTRACT, PREDICTION, some_known, tiny
+from tests.support.refusals import refusal
 
 NAMES = ["one.npz", "two-1.npz", "two-2.npz"]
 
@@ -96,12 +97,9 @@ def test_images_and_events_are_not_mixed_up(tmp_path: Path, folder: Path, classi
     images = tiny(replace(IMAGE_CONTRACT, channels=1, mean=(0.5,), std=(0.25,), height=28, width=28))
     found = read_set(images, "mnist", str(tmp_path))
     assert [len(answer.probabilities) for answer in found.answers] == [3] * 6
-    with pytest.raises(ValueError, match="takes images"):
-        read_set(images, str(folder))
-    with pytest.raises(DataError, match="no folder"):
-        read_set(classifier, str(tmp_path / "nowhere"))
-    with pytest.raises(ValueError, match="takes events, and mnist holds images"):
-        read_set(classifier, "mnist", str(tmp_path))
+    refusal(lambda: read_set(images, str(folder)), "takes images")
+    refusal(lambda: read_set(classifier, str(tmp_path / "nowhere")), "no folder", DataError)
+    refusal(lambda: read_set(classifier, "mnist", str(tmp_path)), "takes events, and mnist holds images")
     (tmp_path / "cup.raw").write_bytes(b"% evt 3.0\n% end\n")
     with pytest.raises(DataError, match="cannot be read"):
         read_set(classifier, str(tmp_path))
@@ -164,9 +162,8 @@ def assessed(*, known: bool = True) -> Readings:
         replace(PREDICTION, label=label, index=int(a < 0.5), probabilities=(a, 1 - a), in_distribution=score)
         for label, a, score in zip(labels, sure, familiar)
     ]
-    return Readings(
-        labels=("a", "b"), classes=("a", "b", "c"), truth=np.array([0, 0, 1, 1, 2, 2]), answers=tuple(answers)
-    )
+    truth = np.array([0, 0, 1, 1, 2, 2])
+    return Readings(labels=("a", "b"), classes=("a", "b", "c"), truth=truth, answers=tuple(answers))
 
 
 def test_right_is_what_is_shown_and_the_best_guess_another_column() -> None:
@@ -280,8 +277,7 @@ def test_against_a_plain_pass(network: SpikingResNet, frames: Frames, monkeypatc
     correct = logits.mean(0).argmax(1) == labels
     assert result.accuracy == pytest.approx(float(correct.float().mean()))
     assert result.loss == pytest.approx(float(torch.nn.functional.cross_entropy(logits.mean(0), labels)), rel=1e-5)
-    assert result.count == COUNT
-    assert result.confusion.sum() == COUNT
+    assert (result.count, result.confusion.sum()) == (COUNT, COUNT)
     assert result.confusion.sum(1).tolist() == np.bincount(frames.labels, minlength=3).tolist()
     for name, rate in rates.items():
         assert result.firing_rates[name] == pytest.approx(rate)

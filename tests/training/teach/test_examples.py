@@ -30,6 +30,14 @@ def record(path: Path, seconds: float, rate: int = 2000, quiet: tuple[float, flo
     return path
 
 
+def things(folder: Path, count: int) -> Path:
+    """So many recordings of a cup and of a phone, each at a rate of its own."""
+    for number, label in enumerate(("cup", "phone")):
+        for n in range(count):
+            record(folder / label / f"{n}.npz", 0.64, rate=500 + 300 * number + n)
+    return folder
+
+
 def test_five_short_recordings_a_class_are_examples_as_they_are(tmp_path: Path) -> None:
     for label in ("cup", "phone"):
         for n in range(5):
@@ -95,9 +103,8 @@ def test_a_file_is_a_piece_and_a_broken_one_is_named(tmp_path: Path) -> None:
         ("y", str(first), 1000), ("x", str(second), 1000),
     ]  # fmt: skip
     windows = tuple(Item(first, 0, begin_us=begin, length_us=100_000) for begin in (0, 300_000))
-    assert [(one.piece, len(one.events)) for one in read_examples(replace(whole, items=windows))] == [
-        (str(first), 200)
-    ] * 2
+    parts = read_examples(replace(whole, items=windows))
+    assert [(one.piece, len(one.events)) for one in parts] == [(str(first), 200)] * 2
     first.write_bytes(b"PK\3\4")
     refusal(lambda: list(read_examples(whole)), r"a\.npz", DataError)
 
@@ -126,10 +133,7 @@ def _no_copies(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_folder_is_learnt_whole_and_its_recordings_are_remembered(features: str, tmp_path: Path) -> None:
-    data = tmp_path / "things"
-    for number, label in enumerate(("cup", "phone")):
-        for n in range(5):
-            record(data / label / f"{n}.npz", 0.64, rate=500 + 300 * number + n)
+    data = things(tmp_path / "things", 5)
     for n in (1, 2):  # events
         t = np.arange(n) * 600_000
         write_recording(data / "cup" / f"few-{n}.npz", make_events(t, t % 20, t % 16, t % 2), SENSOR, "npz")
@@ -147,26 +151,20 @@ def test_a_folder_is_learnt_whole_and_its_recordings_are_remembered(features: st
 
 
 def test_shots_are_drawn_by_their_seed(features: str, tmp_path: Path) -> None:
-    for number, label in enumerate(("cup", "phone")):
-        for n in range(6):
-            record(tmp_path / "things" / label / f"{n}.npz", 0.64, rate=500 + 300 * number + n)
-    cards = []
+    cards, data = [], things(tmp_path / "things", 6)
     for seed in (0, 0, 1):
-        told = teach(tmp_path / "things", tmp_path / "model", features=features, shots=2, seed=seed)
+        told = teach(data, tmp_path / "model", features=features, shots=2, seed=seed)
         assert told["examples"] == {"cup": 2, "phone": 2}
         cards.append(load(tmp_path / "model")[1].training["recordings"])
     assert cards[0] == cards[1] != cards[2]
 
 
 def test_a_caller_who_computes_in_float64_teaches_the_same_model(features: str, tmp_path: Path) -> None:
-    for number, label in enumerate(("cup", "phone")):
-        for n in range(5):
-            record(tmp_path / "things" / label / f"{n}.npz", 0.64, rate=500 + 300 * number + n)
-    ours, made = torch.get_default_dtype(), []
+    ours, made, data = torch.get_default_dtype(), [], things(tmp_path / "things", 5)
     for dtype in (torch.float64, ours):
         torch.set_default_dtype(dtype)
         try:
-            teach(tmp_path / "things", tmp_path / "model", features=features)
+            teach(data, tmp_path / "model", features=features)
         finally:
             torch.set_default_dtype(ours)
         made.append(load(tmp_path / "model")[0].state_dict())

@@ -1,9 +1,11 @@
 """Image bytes to pixels: sizes and scans from headers, to the byte; upright 8 bit RGB, and nothing but ServiceError."""
 
 import contextlib
+import io
 import struct
 from pathlib import Path
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import cv2
 import h5py
@@ -12,26 +14,14 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from spikesight.encoders.recordings import files
 from spikesight.encoders.recordings.files import FORMATS
 from spikesight.encoders.recordings.hdf5 import rows_of
+from spikesight.service.decoding import decode as module
+from spikesight.service.decoding.decode import check_size, decode_image, decodes_fast, image_format, kind_of, size_of
 from spikesight.service.http.errors import ServiceError
-from spikesight.service.upload import decode as module
-from spikesight.service.upload.decode import (
-    CHEAP_BYTES,
-    CHEAP_PIXELS,
-    CHEAP_SCANS,
-    MAX_READS,
-    MAX_SCANNED,
-    MAX_SCANS,
-    check_size,
-    decode_image,
-    decodes_fast,
-    image_format,
-    kind_of,
-    size_of,
-)
 from tests.support.inputs.samples import picture
 from tests.support.serving.hostile import png, with_scans
 from tests.support.serving.http import refused
@@ -49,14 +39,25 @@ def test_sizes_are_read_from_headers(suffix: str, kind: str, size: tuple[int, in
     assert decode_image(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
 
 
+@pytest.mark.attack("images", "grey, 16-bit, alpha", "200")
 def test_pixels_are_eight_bit_rgb() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
     assert decode_image(cv2.imencode(".png", red)[1].tobytes(), 100)[0, 0].tolist() == [255, 0, 0]
     deep = np.full((5, 6), 65535, np.uint16)
-    for pixels in (deep, np.dstack([np.full((5, 6), 9, np.uint8)] * 4), deep.astype(np.uint8)):
-        got = decode_image(cv2.imencode(".png", pixels)[1].tobytes(), 100)
+    grey, rgba = deep.astype(np.uint8), np.dstack([np.full((5, 6), 9, np.uint8)] * 4)
+    for pixels, suffix in ((deep, ".png"), (rgba, ".png"), (rgba, ".webp"), (grey, ".png"), (grey, ".jpg")):
+        got = decode_image(cv2.imencode(suffix, pixels)[1].tobytes(), 100)
         assert (got.shape, got.dtype) == ((5, 6, 3), np.uint8)
+
+
+@pytest.mark.attack("images", "CMYK JPEG", "200, its colours")
+def test_a_cmyk_jpeg_keeps_its_colours() -> None:
+    red = io.BytesIO()
+    Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
+    pixels = decode_image(red.getvalue(), 2**20)
+    assert pixels.shape == (30, 40, 3)
+    assert np.abs(pixels.reshape(-1, 3).mean(0) - (255, 0, 0)).max() < 60
 
 
 def exif_turned(data: bytes, orientation: int) -> bytes:
@@ -73,9 +74,7 @@ def test_exif_rotation_is_applied() -> None:
 
 
 @hypothesis_settings(max_examples=80)
-@given(
-    suffix=st.sampled_from(list(SUFFIXES)), cut=st.integers(0, 400), at=st.integers(0, 200), put=st.binary(max_size=8)
-)
+@given(st.sampled_from(list(SUFFIXES)), st.integers(0, 400), st.integers(0, 200), st.binary(max_size=8))
 def test_damage_is_an_upload_error_or_pixels(suffix: str, cut: int, at: int, put: bytes) -> None:
     data = picture(suffix, (12, 9))
     data = data[: max(0, len(data) - cut)]
@@ -127,8 +126,8 @@ def test_what_heads_promise(kind: str, data: bytes, size: tuple[int, int]) -> No
 @pytest.mark.parametrize("piece", [segment(0xFE, b""), b"\xff"], ids=["comments", "fill bytes"])
 def test_a_head_without_end_is_not_read_to_its_end(piece: bytes) -> None:
     end = frame(0xC0, 40, 30) + SCAN
-    assert size_of("jpeg", jpeg(piece * (MAX_READS // 5), end)) == (40, 30)
-    assert size_of("jpeg", jpeg(piece * MAX_READS, end)) == (0, 0)
+    assert size_of("jpeg", jpeg(piece * (module.MAX_READS // 5), end)) == (40, 30)
+    assert size_of("jpeg", jpeg(piece * module.MAX_READS, end)) == (0, 0)
 
 
 def scanned(n: int, width: int = 8, height: int = 8) -> bytes:
@@ -142,10 +141,10 @@ def scanned(n: int, width: int = 8, height: int = 8) -> bytes:
         ("png", png(30, 40), 1199, 413),
         ("png", png(0, 40), 1199, 400),
         ("png", png(30, 40) + b"\xff\xda" * 99, 1200, 200),
-        ("jpeg", scanned(MAX_SCANS), 2**40, 200),
-        ("jpeg", scanned(MAX_SCANS + 1), 2**40, 413),
-        ("jpeg", scanned(32, 2**12, MAX_SCANNED // 2**17), 2**40, 200),
-        ("jpeg", scanned(33, 2**12, MAX_SCANNED // 2**17), 2**40, 413),
+        ("jpeg", scanned(module.MAX_SCANS), 2**40, 200),
+        ("jpeg", scanned(module.MAX_SCANS + 1), 2**40, 413),
+        ("jpeg", scanned(32, 2**12, module.MAX_SCANNED // 2**17), 2**40, 200),
+        ("jpeg", scanned(33, 2**12, module.MAX_SCANNED // 2**17), 2**40, 413),
     ],
 )
 def test_pixels_and_scans_have_a_most(kind: str, data: bytes, most: int, status: int) -> None:
@@ -157,7 +156,7 @@ def test_pixels_and_scans_have_a_most(kind: str, data: bytes, most: int, status:
     assert found == status
 
 
-SIDE = round(CHEAP_PIXELS**0.5)
+SIDE = round(module.CHEAP_PIXELS**0.5)
 
 
 @pytest.mark.parametrize(
@@ -166,10 +165,10 @@ SIDE = round(CHEAP_PIXELS**0.5)
         (picture(".png"), True),
         (png(SIDE, SIDE), True),
         (png(SIDE, SIDE + 1), False),
-        (png(4, 4).ljust(CHEAP_BYTES, b"\0"), True),
-        (png(4, 4).ljust(CHEAP_BYTES + 1, b"\0"), False),
-        (scanned(CHEAP_SCANS), True),
-        (scanned(CHEAP_SCANS + 1), False),
+        (png(4, 4).ljust(module.CHEAP_BYTES, b"\0"), True),
+        (png(4, 4).ljust(module.CHEAP_BYTES + 1, b"\0"), False),
+        (scanned(module.CHEAP_SCANS), True),
+        (scanned(module.CHEAP_SCANS + 1), False),
         (with_scans(64, 2), False),
         (picture(".webp"), False),
         (b"", False),
@@ -207,9 +206,7 @@ def test_so_many_events_are_taken_and_no_more(tmp_path: Path, monkeypatch: pytes
 @pytest.mark.attack("recordings", "vectors that unpack to more events than a process has memory for", "413")
 @pytest.mark.parametrize("where", ["joined", "Sanitiser"])
 def test_what_does_not_fit_into_memory_is_too_large(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(*_: object) -> None:
-        raise MemoryError
-
+    full = Mock(side_effect=MemoryError)
     monkeypatch.setattr(files, where, full if where == "joined" else lambda _: SimpleNamespace(push=full))
     status, said = refused(module.decode, b"t,x,y,p\n1,2,3,1\n", "")
     assert (status, "more memory than an upload may take" in said) == (413, True)

@@ -35,8 +35,8 @@ from typing import Any, TypeVar, cast
 
 from spikesight.models.native.memory import give_back
 from spikesight.models.native.threads import MOUNTED, OWN, groups, lines
+from spikesight.service.decoding.sandbox import bare_environment, confine
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
-from spikesight.service.scheduler.sandbox import bare_environment, confine
 
 T = TypeVar("T")
 
@@ -48,7 +48,7 @@ ENOUGH = 256 * MIB  # memory that each call must get before MANY rather than FEW
 FILES = ("memory.max", "memory.limit_in_bytes")
 TOTAL = Path("/proc/meminfo")
 
-PRELOAD = "spikesight.service.upload.warm"  # module with all that calls need, which the fork server imports
+PRELOAD = "spikesight.service.decoding.warm"  # module with all that calls need, which the fork server imports
 ENDING = signal.SIGINT, signal.SIGTERM
 STARTING = threading.Lock()  # held while what new processes inherit is changed
 

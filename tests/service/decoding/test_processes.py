@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 
 from spikesight.encoders.events import EVENTS
+from spikesight.service.decoding import processes as module
+from spikesight.service.decoding import sandbox
+from spikesight.service.decoding.processes import CALLS, MEMORY, Killed, memory_limit, unpickle
 from spikesight.service.http.errors import Expired, OutOfMemory, Stopped
-from spikesight.service.scheduler import processes as module
-from spikesight.service.scheduler import sandbox
-from spikesight.service.scheduler.processes import CALLS, MEMORY, Killed, memory_limit, unpickle
 from tests.support.processes import calling, in_fresh_process
 from tests.support.serving import calls
 from tests.support.serving.calls import doubled, endless, failing
@@ -79,9 +79,7 @@ async def test_large_arrays_come_beside_the_rest_and_may_be_written_to() -> None
 
 @pytest.mark.attack("recordings", "a decoder that does not end", "killed at the deadline; others go on")
 @pytest.mark.parametrize("function", [endless, calls.dribbling])
-async def test_a_call_that_does_not_end_is_killed_at_its_deadline_and_holds_nobody_up(
-    function: Callable[[], None],
-) -> None:
+async def test_an_endless_call_is_killed_at_its_deadline_and_holds_nobody_up(function: Callable[[], None]) -> None:
     with calling() as call:
         await call(doubled, 1)
         stuck = [asyncio.create_task(call(function)) for _ in range(CALLS - 1)]
@@ -198,7 +196,7 @@ async def test_no_process_outlives_the_service() -> None:
 
 SCRIPT = """
 import asyncio, math, time
-from spikesight.service.scheduler.processes import DecoderProcesses
+from spikesight.service.decoding.processes import DecoderProcesses
 async def main():
     processes = DecoderProcesses()
     processes.start()
@@ -364,9 +362,7 @@ async def test_its_own_folder_is_its_own_for_one_call(folder: Path) -> None:
     assert [path.name for path in folder.iterdir()] == ["private"]
 
 
-async def test_without_room_on_the_disk_calls_that_need_no_file_are_made(
-    folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_on_a_full_disk_calls_that_need_no_file_are_made(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(folder / "missing"))
     with calling() as call:
         assert await call(doubled, 3) == 6
@@ -384,5 +380,5 @@ async def test_it_is_the_first_to_go_when_memory_runs_out() -> None:
 
 
 def test_the_fork_servers_module_leaves_another_process_as_it_is() -> None:
-    run = "import gc, signal, spikesight.service.upload.warm; print(gc.get_freeze_count(), signal.getsignal(15) == 1)"
+    run = "import gc, signal, spikesight.service.decoding.warm; print(gc.get_freeze_count(), signal.getsignal(15) == 1)"
     assert in_fresh_process(run) == "0 False"

@@ -1,6 +1,6 @@
 """Decode uploaded bytes to pixels or events safely: magic bytes and sizes are checked before any decoder runs.
 
-`decode` is called in a process of its own (`scheduler.processes`) for everything that can be made expensive, so this
+`decode` is called in a process of its own (`processes`) for everything that can be made expensive, so this
 module imports nothing heavy.
 """
 

@@ -11,9 +11,9 @@ from spikesight.models.classifier.verdict import Verdict
 from spikesight.models.neurons.probe import Inside, Probe
 from spikesight.models.novelty.conformal import ERROR_RATE
 from spikesight.models.steps import Answer, Input, Outcome, StreamReadout
-from spikesight.service.http.errors import Expired, ServiceError
+from spikesight.service.http.errors import ServiceError, before
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.registry import ServedModel
+from spikesight.service.served.registry import ServedModel
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,13 +114,6 @@ class RequestReceiver:
         """Pass the failure to whoever awaits the result."""
         self._mailbox.reject(self.future, error)
 
-    async def result(self, deadline: float) -> Result:
-        """Wait for the result until `deadline` on time.monotonic(). Raises Expired, or the error of the request."""
-        try:
-            return await asyncio.wait_for(self.future, max(0.0, deadline - time.monotonic()))
-        except TimeoutError:
-            raise Expired from None
-
 
 async def run_request(
     model: ServedModel,
@@ -141,12 +134,9 @@ async def run_request(
     job = model.scheduler.open(receiver, request=True, deadline=deadline, merge_steps=receiver.merge_steps)
     job.probe = wanted.probe
     try:
-        decoding = asyncio.get_running_loop().run_in_executor(thread, decode)
-        inputs = await asyncio.wait_for(decoding, max(0.0, deadline - time.monotonic()))
+        inputs = await before(deadline, asyncio.get_running_loop().run_in_executor(thread, decode))
         receiver.begin(len(inputs))
         model.scheduler.submit(job, inputs)
-        return await receiver.result(deadline)
-    except TimeoutError:
-        raise Expired from None
+        return await before(deadline, receiver.future)
     finally:
         model.scheduler.close(job)

@@ -7,11 +7,11 @@ Anywhere else the import does nothing: priority and the collector are the fork s
 import gc
 import os
 
-from spikesight.service.scheduler.sandbox import FORK_SERVER, lower_priority
+from spikesight.service.decoding.sandbox import FORK_SERVER, lower_priority
 
 FORKS = bool(os.environ.pop(FORK_SERVER, ""))
 
-from spikesight.service.upload.decode import warm_up
+from spikesight.service.decoding.decode import warm_up
 
 if FORKS:
     lower_priority()

@@ -18,8 +18,8 @@ from spikesight.service.http.errors import ServiceError, Stopped
 from spikesight.service.http.logs import event
 from spikesight.service.http.metrics import Metrics, Tick
 from spikesight.service.scheduler.mailbox import Mailbox
-from spikesight.service.scheduler.saved import leave_out, servable
 from spikesight.service.scheduler.scheduler import Scheduler
+from spikesight.service.served.saved import leave_out, servable
 from spikesight.service.settings import Settings
 
 
@@ -227,10 +227,6 @@ class Registry:
         if model is None:
             raise UnknownModel
         return model.at(bin_ms)
-
-    def full(self) -> bool:
-        """Return whether every model's request queue is full."""
-        return bool(self._models) and all(model.scheduler.full for model in self._models.values())
 
     def all(self) -> list[ServedModel]:
         """Return all listed models, the default first."""
