@@ -3,7 +3,7 @@
 It contains the page, the engine in WebAssembly with the network as its memory, an emulator with the same pixels as the
 Python one, and the sample recordings that show classes of the network. A network with weights for views
 has a second memory, in which it looks all over the camera's frames. Both are packed by gzip, as not every static host
-does it: most of a view's are counts that repeat.
+does it: most of a full frame's are counts that repeat.
 """
 
 import gzip

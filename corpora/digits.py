@@ -42,7 +42,7 @@ NOTHING = 0.12  # share of what is no digit that shows only its ground
 SIDE = 34  # of the view, pixels
 INSTANT_S = 0.011  # longest time between two instants of a film
 TEXTURES, TEXTURE_SIDE = 512, 96
-FAINT = 0.4  # highest threshold, by the contrast of the thing: what no pixel notices is not to be learnt
+FAINT = 0.4  # highest threshold, by the contrast of the object: what no pixel notices is not to be learnt
 NEIGHBOURS = 9 * 0.002  # pixels x seconds in which the filter against noise looks for another event
 BATCH = 64  # samples filmed at once
 VERSION = 4  # of the pictures; raise it when drawing them changes
@@ -57,7 +57,7 @@ class Pictures(NamedTuple):
 
 
 class Filmed(NamedTuple):
-    """n samples, and where their thing is at the end of each bin."""
+    """n samples, and where their object is at the end of each bin."""
 
     frames: Tensor  # uint8 [n, T, 2, 34, 34]
     boxes: Tensor  # [n, T, 3]: x and y of the middle of its box, and the box's side, pixels of the view
@@ -67,7 +67,7 @@ class Scene(NamedTuple):
     """What n sensors see at K instants."""
 
     light: Tensor  # [n, K, side, side], logarithmic
-    contrast: Tensor  # [n], of the thing, steps of log light
+    contrast: Tensor  # [n], of the object, steps of log light
     boxes: Tensor  # [n, K, 3], as in Filmed
 
 
@@ -145,8 +145,8 @@ class Corpus:
 
 
 def cameras(draws: Draws, contrast: Tensor, instant_s: float, *, calm: int = CALM, hot: float = 0.006) -> Sensor:
-    """Draw a sensor for each sample, before things of a `contrast` [n]; the higher `calm`, the rarer much noise; `hot`:
-    highest share of hot pixels.
+    """Draw a sensor for each sample, before objects of a `contrast` [n]; the higher `calm`, the rarer much noise;
+    `hot`: highest share of hot pixels.
     """
     on = torch.minimum(draws.log(0.08, 0.5), FAINT * contrast)
     noise_hz = 25 * draws.unit() ** calm
@@ -203,7 +203,7 @@ def scene(
     if (rows := on_card.nonzero()[:, 0]).numel():
         backs[rows] = ground[rows].expand(-1, k, side, side)
     if (rows := textured.nonzero()[:, 0]).numel():
-        way = way * ~fixed  # with the thing, as all is when the camera moves; or by itself
+        way = way * ~fixed  # with the object, as all is when the camera moves; or by itself
         shift = (t * way[:, None])[..., None] * torch.stack([heading.cos(), heading.sin()], 1)[:, None]
         shift = torch.where(fixed[:, None, None], path.place, shift) / half
         view = F.affine_grid(torch.eye(2, 3)[None], [1, 1, side, side], align_corners=False)
@@ -226,8 +226,8 @@ def scene(
 def pixels_on(
     place: Tensor, angle: Tensor, shown: Tensor, wide: Tensor, slant: Tensor, half: float, side: int
 ) -> Tensor:
-    """Return where the pixels of a view, `half` from its middle to its edge, lie on pictures: [n, K, side, side, 2],
-    from -1 to 1 across a picture. `place` [n, K, 2] is of its middle, `shown` [n, K] half of its side.
+    """Return where the pixels of a full frame, `half` from its middle to its edge, lie on pictures: [n, K, side, side,
+    2], from -1 to 1 across a picture. `place` [n, K, 2] is of its middle, `shown` [n, K] half of its side.
     """
     cos, sin, place = angle.cos() * half / shown, angle.sin() * half / shown, place / half
     grid = (torch.arange(side) * 2 + 1) / side - 1

@@ -17,7 +17,7 @@ Matrix = NDArray[np.float64]  # [2, 3], from a layer's pixels to the picture's
 
 
 class Box(NamedTuple):
-    """Where a marked thing is in a frame."""
+    """Where a marked object is in a frame."""
 
     number: int
     label: str
@@ -71,7 +71,7 @@ class Film:
         return SensorSize(self.ground.shape[1], self.ground.shape[0])
 
     def frames(self) -> Iterator[tuple[int, Grey, list[Box]]]:
-        """Yield (time in microseconds, frame, marked things that are wholly in view)."""
+        """Yield (time in microseconds, frame, marked objects that are wholly in view)."""
         random, (height, width) = np.random.default_rng(self.seed), self.ground.shape
         for n in range(round(self.seconds * self.rate_hz)):
             t_s, shown, picture = n / self.rate_hz, list[Box](), self.ground.astype(np.float32)

@@ -1,13 +1,13 @@
-"""Train what finds digits anywhere in a camera's view: the weights of `nmnist`.
+"""Train what finds digits anywhere in a camera's full frame: the weights of `nmnist`.
 
     python -m corpora.finder --begun RUN/model --root DATA --cache CACHE --to RUN [--steps 12000]
 
 The network goes on from that of the recipe digits.yaml, which reads one digit that fills its view, and learns which
 class each place of a made scene shows (corpora/scenes; "none of the classes" has the logit 0), and how long
-each layer remembers, as in PLIF (Fang et al. 2021): a thing that moves one way shows other edges than one that moves
-another way, and a longer memory puts them together. Batch norms keep their statistics: a camera's view has others than
-the scenes, and the network must not depend on them. The weights go to RUN/checkpoints/best;
-`python -m corpora calibrate` follows.
+each layer remembers, as in PLIF (Fang et al. 2021): an object that moves one way shows other edges than one that moves
+another way, and a longer memory puts them together. Batch norms keep their statistics: a camera's full frame has others
+than the scenes, and the network must not depend on them. The weights go to RUN/checkpoints/best; `python -m corpora
+calibrate` follows.
 """
 
 import argparse
@@ -46,8 +46,8 @@ BATCH = 32  # scenes; a quarter of them where the sensor is finer, since each of
 LR, WARMUP, DECAY, EMA = 4e-3, 100, 0.01, 0.998
 LEAK_LR = 10  # times LR
 FINER = 8  # every so many batches are seen by a sensor of twice the resolution
-KINDS = 3  # of batches: as frames are seen, by an event camera, and where things hardly move in longer bins
-CALM, SLOWER = (0.05, 0.6), 4  # how far things move there; how much longer the bins are
+KINDS = 3  # of batches: as frames are seen, by an event camera, and where objects hardly move in longer bins
+CALM, SLOWER = (0.05, 0.6), 4  # how far objects move there; how much longer the bins are
 CARRY, SPIKE_PENALTY = 0.3, 4.0  # as in the recipe of `nmnist`
 NOTED = 250  # steps between two rows of metrics
 BEST = Path("checkpoints", "best")  # in a run's folder

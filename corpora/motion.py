@@ -1,4 +1,4 @@
-"""How a thing moves before a camera: paths of its middle, its size and its angle, for many samples at once.
+"""How an object moves before a camera: paths of its middle, its size and its angle, for many samples at once.
 
 All randomness comes as `Draws`: a table of uniform numbers, one row a sample, so that a sample depends on its own row
 alone, whichever batch it is in.
@@ -55,7 +55,7 @@ class Draws:
 
 
 class Path(NamedTuple):
-    """Where a thing is at each of K instants. Lengths are pixels of a view of 34 x 34."""
+    """Where an object is at each of K instants. Lengths are pixels of a full frame of 34 x 34."""
 
     place: Tensor  # [n, K, 2], x and y of its middle from that of the view
     size: Tensor  # [n, K], factor on its size

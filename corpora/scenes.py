@@ -1,6 +1,6 @@
-"""Scenes with several things before an event camera, and which class each place of the view shows.
+"""Scenes with several objects before an event camera, and which class each place of the view shows.
 
-Made on the fly as the single things of `digits`: up to five pictures, on cards or not, on a ground, move together or
+Made on the fly as the single objects of `digits`: up to five pictures, on cards or not, on a ground, move together or
 each by itself. A place is one cell of the network's last map. It shows a digit if one of the size that the network
 reads lies in its middle; a digit that is too large or small for it is none there, so that the levels of a pyramid
 compete, and so is everything else.
@@ -56,7 +56,7 @@ class Scenes:
     view: int = VIEW  # pixels a side; all lengths grow with it
     photographs: NDArray[np.float32] | None = None  # [M, TEXTURE_SIDE, TEXTURE_SIDE], 0 to 1, beside the textures
     held: bool = False  # whether cells stay lit until enough around them are, as before an event camera
-    calm: tuple[float, float] | None = None  # of how far things move, where they hardly do
+    calm: tuple[float, float] | None = None  # of how far objects move, where they hardly do
 
     def batch(self, number: int, n: int) -> tuple[Tensor, Tensor]:
         """Return events x_seq uint8 [T, n, 2, VIEW, VIEW] and targets int64 [T, n, P, P] of P x P places. A finer
@@ -77,7 +77,7 @@ class Scenes:
         return seen, shown
 
     def filmed(self, number: int, n: int) -> tuple[Tensor, list["Things"], Tensor]:
-        """Return events x_seq uint8 [T, n, 2, view, view]; the things, the first behind the others; and which pixels
+        """Return events x_seq uint8 [T, n, 2, view, view]; the objects, the first behind the others; and which pixels
         became lighter or darker by a threshold in each bin, bool [n, T, view, view].
         """
         generator = torch.Generator().manual_seed((self.seed << 32) + number)
@@ -105,7 +105,7 @@ class Scenes:
         return torch.from_numpy(found)[:, None]
 
     def _pictures(self, draws: Draws, digits: float, others: float, plain: float) -> tuple[Tensor, Tensor, Tensor]:
-        """Draw for each scene whether it has a thing, its picture [n, 1, 28, 28] and its label; some are plain."""
+        """Draw for each scene whether it has an object, its picture [n, 1, 28, 28] and its label; some are plain."""
         which, row = draws.unit(), draws.unit().double()
         digit = which < digits
         a, b = ((row * len(p.labels)).long() for p in (self.digits, self.others))
@@ -117,7 +117,7 @@ class Scenes:
         return which < digits + others, images[:, None].float() / 255, label
 
     def _scene(self, draws: Draws, t: Tensor) -> tuple[Tensor, Tensor, list[Things]]:
-        """Return log light [n, K, VIEW, VIEW], contrast [n] of the first things, and the things."""
+        """Return log light [n, K, VIEW, VIEW], contrast [n] of the first objects, and the things."""
         n, k = t.shape
         camera, unit = paths(draws, t, CAMERA), self.view / VIEW
         moves = draws.chance(0.4).float()
@@ -141,7 +141,7 @@ class Scenes:
             path = calm._replace(place=torch.where(rigid.view(-1, 1, 1), 0.0, calm.place))
             place = own.place + unit * (path.place + middle[:, None])
             size = unit * length[:, None] * path.size
-            if before is not None:  # as on a sheet: beside the last thing, of its size, moving with it
+            if before is not None:  # as on a sheet: beside the last object, of its size, moving with it
                 together = beside & before.of
                 way = torch.where(left, -gap, gap)
                 shift = torch.stack([way, down], 1) * before.length.mean(1, keepdim=True)

@@ -1,12 +1,12 @@
-"""Teach the network from which `teach` and `train-dvs` start: things of many kinds, in few-shot episodes across days.
+"""Teach the network from which `teach` and `train-dvs` start: objects of many kinds, in few-shot episodes across days.
 
     python -m corpora.things --root DATA --pictures PHOTOS --to runs/things --minutes 45
 
 An episode has a few classes of one kind: handwriting, printed characters, drawings, objects of photographs, or motions,
-of which any thing may be the one that moves. Half of the samples are of one day, half of another: sensor, light, speed,
-size, contrast and ground of a day are alike. A ridge regression on the rates of all layers, as `teach` fits it, learns
-from each day and is asked about the other (R2-D2; Bertinetto et al. 2019); the gradient goes through its solution. The
-network begins with the digit network's weights, whose normalisation stays as it is.
+of which any object may be the one that moves. Half of the samples are of one day, half of another: sensor, light,
+speed, size, contrast and ground of a day are alike. A ridge regression on the rates of all layers, as `teach` fits it,
+learns from each day and is asked about the other (R2-D2; Bertinetto et al. 2019); the gradient goes through its
+solution. The network begins with the digit network's weights, whose normalisation stays as it is.
 """
 
 import argparse
@@ -53,7 +53,7 @@ KEPT = 0.15  # share of the photographs that choose
 SAME_DAY = 0.6  # share of a table's columns that samples of one day have in common, nearly
 NEARLY = 0.06  # largest difference in such a column
 MOVING = slice(2, 19)  # columns of a table of draws that make the motion
-LIGHT = 26  # the column by which a thing is lighter or darker than its ground, the same on both days
+LIGHT = 26  # the column by which an object is lighter or darker than its ground, the same on both days
 LARGE = 0.6  # share of the episodes before a sensor of twice as many pixels a side
 VARIED = 0.5  # share of the samples that are turned, resized and thinned as `teach` does it
 RATE, DECAY, WARM, AVERAGE = 1e-3, 0.01, 50, 0.995  # of the optimiser: warm-up in steps

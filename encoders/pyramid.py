@@ -1,8 +1,8 @@
-"""A sensor's view at several sizes side by side in one picture, so that a network finds things of any size.
+"""A sensor's full frame at several sizes side by side in one picture, so that a network finds objects of any size.
 
-A network reads things of one size, wherever they are. What is larger is read from a coarser picture of the same events:
-the levels of a pyramid, each coarser by the square root of two, lie beside each other in one picture (an canvas), which
-the network sees as one input. Cells without events cost it little.
+A network reads objects of one size, wherever they are. What is larger is read from a coarser picture of the same
+events: the levels of a pyramid, each coarser by the square root of two, lie beside each other in one picture (a
+canvas), which the network sees as one input. Cells without events cost it little.
 """
 
 import math
@@ -23,12 +23,12 @@ MARGIN, ALIGNED = 8, 8  # cells around a level; levels begin at multiples of ALI
 LINE = 0.5  # of a cell's side
 READ = 18  # cells, middle of the lengths that the network reads
 LEAST_SIDE = 64  # pixels: a sensor with a shorter side shows nothing but the drawing, as that of N-MNIST
-LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which things would fit
+LONGEST = 4.0  # longer by shorter side: a view that is longer has no level in which objects would fit
 SEEN = 34  # cells, side of what it sees of one place
 MIN_LIT_CELLS, MAX_BINS = (
     100,
     32,
-)  # cells lit in 3 x 3 tiles (of ALIGNED a side) that show a thing; bins for which one is held
+)  # cells lit in 3 x 3 tiles (of ALIGNED a side) that show an object; bins for which one is held
 
 
 class Level(NamedTuple):
@@ -43,7 +43,7 @@ class Level(NamedTuple):
 
 @dataclass(frozen=True)
 class Pyramid:
-    """The levels of a sensor's view and their places in the canvas; made by `pyramid_of`."""
+    """The levels of a sensor's full frame and their places in the canvas; made by `pyramid_of`."""
 
     sensor: SensorSize
     levels: tuple[Level, ...]
@@ -80,7 +80,7 @@ class Pyramid:
         return out
 
     def level(self, canvas: NDArray[np.uint8], side: int) -> NDArray[np.uint8]:
-        """Return the coarsest level of an canvas whose sides are this long at least, or else the finest, uint8
+        """Return the coarsest level of a canvas whose sides are this long at least, or else the finest, uint8
         [2, rows, columns].
         """
         long = [one for one in self.levels if min(one.height, one.width) >= side]
@@ -149,14 +149,14 @@ def shows_more(sensor: SensorSize) -> bool:
 
 
 def too_long(sensor: SensorSize) -> bool:
-    """Return whether a view has no level in which things would fit."""
+    """Return whether a view has no level in which objects would fit."""
     short, long = sorted((sensor.width, sensor.height))
     return long > LONGEST * short
 
 
 @lru_cache(64)
 def pyramid_of(sensor: SensorSize) -> Pyramid:
-    """Return the pyramid of a sensor's view; sensors of like shape share the size of an canvas."""
+    """Return the pyramid of a sensor's full frame; sensors of like shape share the size of a canvas."""
     longest = max(sensor.width, sensor.height)
     factor, sizes = max(1.0, longest / FINEST), list[tuple[int, int, float]]()
     while longest / factor >= COARSEST or not sizes:

@@ -1,4 +1,4 @@
-"""Words for things in messages: how many they are, and some of their names."""
+"""Words for objects in messages: how many they are, and some of their names."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""The digit model in motions, before sensors and on things that it was not trained on, and on those that it was.
+"""The digit model in motions, before sensors and on objects that it was not trained on, and on those that it was.
 
     python -m experiments.digits --root shared/data [--model MODEL] [--count 200]
 

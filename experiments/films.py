@@ -1,4 +1,4 @@
-"""What is shown to a camera: digits on sheets and things, cards, faces, hands, letters, photographs, cut-outs."""
+"""What is shown to a camera: digits on sheets and objects, cards, faces, hands, letters, photographs, cut-outs."""
 
 import math
 from collections.abc import Callable, Iterator, Sequence
@@ -141,7 +141,7 @@ def card(written: Written, random: Random, begin: tuple[float, float], speed: fl
 
 
 def clip(style: str, image: Grey, label: int, photos: Sequence[Path], random: Random) -> Film:
-    """Return a film of five seconds of a digit, uint8 [28, 28], on paper or a thing, over a photograph."""
+    """Return a film of five seconds of a digit, uint8 [28, 28], on paper or an object, over a photograph."""
     side, tone, paper = int(random.integers(95, 170)), random.uniform(15, 70), random.uniform(200, 245)
     if style == "7-segment":
         image = strokes.drawn(strokes.segments(strokes.SEGMENTS[label]), random)

@@ -1,4 +1,4 @@
-"""Digits found anywhere in a camera's view, and what is taken for one.
+"""Digits found anywhere in a camera's full frame, and what is taken for one.
 
     python -m experiments.finding --root shared/data --seed 31 [--only none]
 
@@ -6,7 +6,7 @@ scenes     made scenes (corpora/scenes) of 1.5 s before 128 x 128 pixels, with u
            digit counts that is 16 to 100 pixels long and neither hidden nor cut off for half of the time; it is right
            if its label is shown, in a box at its place, for most of that time. A box is false where no digit is
 streams    MNIST-DVS as live streams: the label at the end
-pictures   one digit on paper and on other things, as a picture; also by `mnist-direct`
+pictures   one digit on paper and on other objects, as a picture; also by `mnist-direct`
 clips      the same as films of five seconds, by the label that is shown after the first second
 sheets     two to six digits on paper in a hand, moved or nearly still; a digit is right if its label is shown in a box
            at its place for most of the time after the first second

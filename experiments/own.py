@@ -81,7 +81,7 @@ class Answers(NamedTuple):
 
     asked: int
     right: dict[str, float]  # by method; OURS is first
-    unknown: float  # share of the examples of taught things that are called unknown
+    unknown: float  # share of the examples of taught objects that are called unknown
     refused: float  # share of the examples of a class that is left out that are called unknown; NaN: no line is drawn
     estimates: tuple[float, float]  # of another day, of more of the same; NaN: none was told
     intervals: tuple[tuple[float, ...], tuple[float, ...]]  # empty: none was told
@@ -113,7 +113,7 @@ def shape_picture(name: str) -> NDArray[np.float32]:
 
 
 def days(folder: Path, things: dict[str, NDArray[np.float32]], seed: int) -> tuple[Path, Path]:
-    """Record things on two emulated days, twice each, unless that is done."""
+    """Record objects on two emulated days, twice each, unless that is done."""
     made = folder / "day1", folder / "day2"
     for number, day in enumerate(made):
         if not day.exists():
@@ -128,7 +128,7 @@ def both_ways(name: str, made: tuple[Path, Path]) -> Iterator[Own]:
 
 
 def emulated(args: argparse.Namespace, part: str, seeds: Sequence[int]) -> Iterator[Own]:
-    """Yield five things of CIFAR-10's `part` and six shapes on two emulated days of each seed."""
+    """Yield five objects of CIFAR-10's `part` and six shapes on two emulated days of each seed."""
     shapes = {name: shape_picture(name) for name in SHAPES}
     file = args.root / "cifar10_jpeg" / f"cifar10_jpeg_{part}.npz"
     for seed in seeds:
@@ -250,7 +250,7 @@ class Pair(NamedTuple):
 
 
 def pairs(args: argparse.Namespace, features: str) -> list[Pair]:
-    """Teach heads on made days, of kinds of things that no network has learnt, and ask them on the other day. What
+    """Teach heads on made days, of kinds of objects that no network has learnt, and ask them on the other day. What
     the folder has already is not made again.
     """
     kinds, network = things.pictures(args.root, args.pictures, held_out=True), backbone(features)

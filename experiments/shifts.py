@@ -4,14 +4,14 @@
     python -m experiments.shifts --root ../shared/data --only digits clothes    before other cameras
 
 Inputs are test recordings of N-MNIST, and MNIST's test digits before other cameras. They follow each other at random in
-streams of 100 that are never reset, half of the streams with gaps. Columns count things: committed to rightly and
+streams of 100 that are never reset, half of the streams with gaps. Columns count objects: committed to rightly and
 wrongly without the alarm, and with it, where "before the alarm" are those that still are wrong. "Alarm after" is the
 median of the streams that raise it, in seconds. All rows have the model's own line, at which at most 1 in 100 clean
 streams of 1,000 windows is to raise the alarm. "False alarms" counts such streams, made of streams of 20 recordings in
 random order, and the streams of 20.
 
 "Sets" measures the sets of labels as SpikeCP (arXiv 2305.11322) does, of N-MNIST's test recordings and, where they are
-at hand, of those of MNIST-DVS on the box of what is active. A thing is covered if its label is in the set at all its
+at hand, of those of MNIST-DVS on the box of what is active. An object is covered if its label is in the set at all its
 steps after half a window.
 
 Cameras are those of experiments/sensors.py, cropped to at most 360 pixels a side. They show MNIST's test digits

@@ -46,7 +46,7 @@ def pictures(path: Path, seed: int) -> dict[str, NDArray[np.float32]]:
 
 
 def filmed(thing: NDArray[np.float32], seconds: float, day: int, seed: int) -> Iterator[Events]:
-    """Yield events of a thing that a hand moves, turns and tilts; `day` seeds the light, the speed and the camera."""
+    """Yield events of an object that a hand moves, turns and tilts; `day` seeds the light, the speed and the camera."""
     of_day, random = np.random.default_rng([day, 7]), np.random.default_rng([day, seed])
     light, speed, far = of_day.uniform(0.5, 1.0), of_day.uniform(0.7, 1.6), of_day.uniform(0.65, 0.9)
     threshold, noise = of_day.uniform(0.15, 0.3, 2), of_day.uniform(0.05, 1.5)
@@ -71,7 +71,7 @@ def filmed(thing: NDArray[np.float32], seconds: float, day: int, seed: int) -> I
 
 
 def record(folder: Path, things: dict[str, NDArray[np.float32]], day: int, seconds: float, takes: int) -> None:
-    """Record each thing `takes` times, as <folder>/<thing>-<take>.raw."""
+    """Record each object `takes` times, as <folder>/<object>-<take>.raw."""
     folder.mkdir(parents=True, exist_ok=True)
     for n, (name, thing) in enumerate(things.items()):
         for take in range(takes):

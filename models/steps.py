@@ -28,10 +28,11 @@ class Input(NamedTuple):
     end_us: int
     n_events: int
     reset: bool  # whether to start from zero state
-    pyramid: Pyramid | None = None  # of which x is the canvas; None: x shows one thing
+    pyramid: Pyramid | None = None  # of which x is the canvas; None: x shows one object
 
     def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """Return x as an input of this shape [C, H, W] to a network that reads one thing: of a view, all of it."""
+        """Return x as an input of this shape [C, H, W] to a network that reads one object: of a full frame, all of it.
+        """
         if self.pyramid is None:
             return self.x
         x = self.pyramid.level(self.x, max(shape[1:]))
@@ -47,9 +48,7 @@ class Step(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     fired: Tensor  # uint8 [N, F], a bit for each neuron (metering.py, packed); F = 0 unless probed
-    rates: (
-        Tensor  # float32 [N, S], firing rates for judging `in_distribution` (models/novelty/rates.py); S = 0 without it
-    )
+    rates: Tensor  # float32 [N, S], firing rates for the score `in_distribution` (models/novelty/rates.py); S = 0 without it
 
 
 @dataclass(frozen=True)
@@ -74,11 +73,11 @@ class SlidingMean:
 
 
 class Detection(NamedTuple):
-    """A thing found in a stream."""
+    """An object found in a stream."""
 
-    id: int  # constant while the thing is followed
+    id: int  # constant while the object is followed
     box: tuple[float, float, float, float]  # left, top, width and height, in the frame's or the sensor's pixels
-    label: str  # a class; the stable label of the thing
+    label: str  # a class; the stable label of the object
     confidence: float  # probability of the class
     in_distribution: float | None
     commitment: Commitment | None
@@ -139,7 +138,7 @@ def rounded(share: float) -> float:
 FIRST, OTHER = 2.0, 4.0  # evidence, in nats of log odds, that the first label and a change of label need
 MARGIN = 0.1  # lead in probability below which a step does not count as evidence
 LEAST_SHARE = 1e-3  # smaller probabilities are raised to this value
-LULL = 0.25  # weight of a step with nothing to see: a thing held still sends no events either
+LULL = 0.25  # weight of a step with nothing to see: an object held still sends no events either
 LEAST_INERTIA = 10  # steps, smallest `inertia`
 
 
@@ -237,7 +236,7 @@ class ConformalRule(NamedTuple):
     """The calibration and the error rate by which a stream commits to labels."""
 
     trials: Trials
-    error_rate: float  # in (0, 1): share of the things of each class that may be committed to wrongly
+    error_rate: float  # in (0, 1): share of the objects of each class that may be committed to wrongly
     window: int  # steps after which the alarm gets the familiarity
     threshold: float | None = None  # level above which the alarm is raised; None: there is no alarm
 

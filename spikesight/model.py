@@ -64,9 +64,9 @@ class Model:
         or real numbers from 0 to 1; a Pillow image, or a torch tensor [C, H, W]; or events from a sensor of `size`
         (width, height): a structured array with fields t (microseconds, sorted), x, y and p, in any order and of any
         numeric type. An empty array is one step without events. For a recording, `size` is only compared with the
-        file's. `objects` (1 to 8): look for up to that many things; the prediction's `objects` lists those that have
-        a label, in reading order. Of an event camera that shows more than one thing, `nmnist` always lists them. Raises
-        ValueError if it cannot be read (RecordingError) or does not suit this model, and OSError.
+        file's. `objects` (1 to 8): look for up to that many objects; the prediction's `objects` lists those that have
+        a label, in reading order. Of an event camera that shows more than one object, `nmnist` always lists them.
+        Raises ValueError if it cannot be read (RecordingError) or does not suit this model, and OSError.
         """
         return self._verdict(what, size, objects).prediction
 
@@ -143,10 +143,10 @@ class Model:
         `source` is what `spikesight webcam --source` takes: a video, a recording, a shipped sample (`digit-3`) or a
         live source (`0`, `prophesee`, `dv://host:port`, `udp://host:port?...`); or an array of events from a sensor of
         `size`, as in `predict`. The source is open when this returns. `bin_ms`: length of a step for models of events,
-        from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): of all things that come
-        into view, in each class, at most so many are committed to wrongly (`commitment`), if they are like those of the
-        calibration. `objects`: as in `predict`. Raises SourceError if the source cannot be opened; ValueError if the
-        model takes images but events come, or does not run at `bin_ms`.
+        from the shortest to the longest in `bins_ms`; None: as trained. `error_rate` in (0, 1): of all objects that
+        come into view, in each class, at most so many are committed to wrongly (`commitment`), if they are like those
+        of the calibration. `objects`: as in `predict`. Raises SourceError if the source cannot be opened; ValueError if
+        the model takes images but events come, or does not run at `bin_ms`.
         """
         if not isinstance(error_rate, Real) or not 0 < error_rate < 1:
             raise ValueError(f"error_rate must lie between 0 and 1, for example 0.05, not {error_rate!r}")

@@ -40,7 +40,7 @@ def cell(kind: str, number: int, text: str, stored: dict[str, Cell]) -> Cell:
 
 def page(name: str) -> str:
     """Return one of SOURCES as a notebook, with what its file stores of the cells that are still the same."""
-    path, text = DOCS / name, SOURCES[name].read_text().replace(" The same page as a [notebook](python.ipynb).", "")
+    path, text = DOCS / name, SOURCES[name].read_text().replace(" This page is also a [notebook](python.ipynb).", "")
     before = json.loads(path.read_text())["cells"] if path.is_file() else []
     stored = {"".join(one["source"]): one for one in before if one["cell_type"] == "code"}
     parts = re.split(r"^```python\n(.*?)^```\n", text, flags=re.MULTILINE | re.DOTALL)

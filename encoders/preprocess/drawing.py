@@ -14,7 +14,7 @@ STROKE = 0.2  # widest stroke by the picture's shorter side
 LEVELS = (0.12, 0.24, 0.4)  # ink thresholds, as darkness relative to the background: pencil, print, pen on ruled paper
 SMALLEST, LARGEST = 0.07, 0.98  # length of a drawing by the picture's shorter side
 BAR = 0.3  # ratio of a rectangle's sides up to which it may be a 1
-FILLED = 0.8  # share of its rectangle that a solid thing exceeds
+FILLED = 0.8  # share of its rectangle that a solid object exceeds
 SIDES, FULL = 0.35, 0.9  # the same of a frame's strokes, at most, and of all that they surround, at least
 PART = 0.06  # least area of a drawing's part by that of its largest part
 REACH = 0.7  # in lengths of the largest part, between centres: parts further away do not belong to it,
@@ -222,7 +222,7 @@ def rated(one: Candidate, ground: Floats) -> Candidate:
 
 
 def _is_sheet(strokes: Picture) -> bool:
-    """Return whether strokes fill the rectangle around them, at any angle, or are its sides: a thing, or a frame.
+    """Return whether strokes fill the rectangle around them, at any angle, or are its sides: an object, or a frame.
 
     The pixel in the mask's first corner must not be a stroke's.
     """

@@ -21,9 +21,9 @@ class InputFilter:
     filter, 0 for none. `detects`: the network detects objects in the full frame (`view`) of a sensor that shows more
     than one (`shows_more`), where pixels that fire far too often in the first second are silenced (`HotPixels`).
     Elsewhere the filter acts where there is noise (`NoiseGate`), for a detector from a lower rate on (DRAWING_HZ).
-    Without a view, a sensor with much finer pixels is summed to `small` (`Pool`); noise cancels in the sums, so there
-    is no filter. `n_events`, `n_outside` and `n_kept` count events on the sensor, events off it (dropped), and events
-    that passed the filters.
+    Without a full frame, a sensor with much finer pixels is summed to `small` (`Pool`); noise cancels in the sums, so
+    there is no filter. `n_events`, `n_outside` and `n_kept` count events on the sensor, events off it (dropped), and
+    events that passed the filters.
     """
 
     def __init__(
@@ -73,8 +73,8 @@ class InputFilter:
 def bins_of(events: Events, input_filter: InputFilter, binner: StreamBinner) -> list[Bin]:
     """Filter a packet, add it to the binner, and return the bins that it closes.
 
-    Events are put in order before the filter. In a view every event advances time, kept or not. Elsewhere only a kept
-    event opens the first bin, and any event closes bins.
+    Events are put in order before the filter. In a full frame every event advances time, kept or not. Elsewhere only a
+    kept event opens the first bin, and any event closes bins.
     """
     if input_filter.plain:
         return binner.push(input_filter(events))

@@ -1,5 +1,5 @@
 """What the twins are asked: real recordings, the same with faults, samples of the corpus that no training shows, and
-sets of other things to learn from a few examples. All see the same bins.
+sets of other objects to learn from a few examples. All see the same bins.
 """
 
 from collections.abc import Iterator
@@ -48,7 +48,7 @@ class Question(NamedTuple):
 
 
 class FewShots(NamedTuple):
-    """Examples of things that no twin has learnt, uint8 [T, M, 2, 32, 32] with labels [M]; `learnt` and `asked` hold
+    """Examples of objects that no twin has learnt, uint8 [T, M, 2, 32, 32] with labels [M]; `learnt` and `asked` hold
     the rows to choose examples from and the rows to ask; of one pool, those that are not chosen are asked.
     """
 
@@ -110,7 +110,8 @@ def made(root: Path, count: int) -> Iterator[Question]:
 
 
 def few_shots(root: Path) -> Iterator[FewShots]:
-    """Yield the sets of other things that are there: signed words, two things on two days, digits of another camera."""
+    """Yield the sets of other objects that are there: signed words, two objects on two days, digits of another camera.
+    """
     if (root / "sign").is_dir():
         yield _of_folders("signed words", root / "sign" / "train", root / "sign" / "test", SHOTS)
     days = [root / "two_days" / day for day in ("day1", "day2")]

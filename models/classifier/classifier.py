@@ -80,8 +80,8 @@ class Classifier:
         return f"PyTorch ({self._own.reason})" if self._own.reason else "the engine"
 
     def runner(self, shape: tuple[int, ...]) -> Runner:
-        """Return what runs the network on inputs of this shape: its own, or that of a view (`encoders/pyramid.py`).
-        Raises ValueError for another.
+        """Return what runs the network on inputs of this shape: its own, or that of a full frame
+        (`encoders/pyramid.py`). Raises ValueError for another.
         """
         if shape == self.contract.shape:
             return self._own
@@ -136,7 +136,7 @@ class Classifier:
         return None if conformal is None else conformal.trials.get(self.contract.bin_us)
 
     def stream_readout(self, error_rate: float = ERROR_RATE) -> StreamReadout:
-        """Return the read-out of a new stream that shows one thing after another; `error_rate`: the share of them, of
+        """Return the read-out of a new stream that shows one object after another; `error_rate`: the share of them, of
         each class, that may be committed to wrongly.
         """
         steps, line = self.contract.steps, self.card.alarm
@@ -201,7 +201,7 @@ class Classifier:
     def image_inputs(self, image: np.ndarray, *, seed: int = 0) -> list[Input]:
         """Return the steps that show a still image, uint8 [H, W] or [H, W, 3] (RGB), to the network.
 
-        For an event model the pixel model films the image moved by saccades: all of it, if the network finds things in
+        For an event model the pixel model films the image moved by saccades: all of it, if the network finds objects in
         it, or else the drawing in it. For an image model the image is encoded. Raises ValueError if a still image has
         nothing for the model to tell.
         """

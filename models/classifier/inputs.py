@@ -44,7 +44,7 @@ def binner_for(contract: Contract, sensor: SensorSize) -> StreamBinner:
 
 
 def finds_in(card: Card, frame: SensorSize) -> bool:
-    """Return whether the network looks for things all over frames of this size."""
+    """Return whether the network looks for objects all over frames of this size."""
     return card.contract.task == "detection" and not too_long(frame)
 
 
@@ -103,7 +103,7 @@ class InputPipeline:
         else:
             self.filter = InputFilter(sensor, small, filter_us, detects)
             self.pyramid = pyramid_of(sensor) if self.filter.view else None
-        self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a view
+        self._shown = deque[NDArray[np.uint8]](maxlen=contract.shown_bins)  # counts of the last bins of a full frame
         if self.pyramid is not None:
             self._held = AdaptiveAccumulation((2, self.pyramid.height, self.pyramid.width))
             encoder = DvsEncoder(sensor, self.pyramid.grid, contract.bin_us, contract.steps, "count")

@@ -1,4 +1,4 @@
-"""Read out a stream: the one thing that fills what is seen, or the things that the network finds in a view."""
+"""Read out a stream: the one object that fills what is seen, or the objects that the network finds in a full frame."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -36,9 +36,9 @@ def outcomes(result: Step, took_s: float, tick: int = 0, *, each_step: bool = Fa
 class DetectionReadout:
     """The read-out of a stream: takes outcomes, returns answers. `one` reads a stream that shows one thing.
 
-    In a view (`Input.pyramid`) the answers list all things that are found, and their own label is that of the leading
-    one: the surest, until another is clearly surer. `most`: things to find; if positive, the answers of a stream that
-    shows one thing list it, too, in a box around all that the network sees.
+    In a full frame (`Input.pyramid`) the answers list all objects that are found, and their own label is that of the
+    leading one: the surest, until another is clearly surer. `most`: objects to find; if positive, the answers of a
+    stream that shows one object list it, too, in a box around all that the network sees.
     """
 
     def __init__(self, labels: tuple[str, ...], one: StreamReadout, most: int = 0) -> None:
@@ -53,7 +53,7 @@ class DetectionReadout:
 
     @property
     def logits(self) -> NDArray[np.float64] | None:
-        """Mean logits [K] of the read-out; None before the first step, and in a view."""
+        """Mean logits [K] of the read-out; None before the first step, and in a full frame."""
         return self.one.logits
 
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
@@ -70,7 +70,7 @@ class DetectionReadout:
         return answer._replace(prediction=replace(p, objects=(alone,) if p.label in self.labels else ()))
 
     def _look(self, given: Input, outcome: Outcome) -> Answer:
-        """Read out one step of a view."""
+        """Read out one step of a full frame."""
         if not outcome.finite:
             raise SessionError("the values are too large for this model")
         if given.reset:

@@ -39,8 +39,8 @@ class Session:
         raw: bool = False,
         objects: int = 0,
     ) -> None:
-        """Open a stream. `raw`: neither filter nor view, whatever the contract says. `objects`: how many things to look
-        for. Raises SessionError.
+        """Open a stream. `raw`: neither filter nor view, whatever the contract says. `objects`: how many objects to
+        look for. Raises SessionError.
         """
         self.classifier, self.raw, self.objects = classifier, raw, objects
         if objects:

@@ -1,4 +1,4 @@
-"""Find things in a network's answers at all places of a view, tell them apart over time, and read out each.
+"""Find objects in a network's answers at all places of a full frame, tell them apart over time, and read out each.
 
 The network answers at each place of each level of a pyramid (encoders/pyramid.py), "none of the classes" included. What
 becomes of its answers stands in models/native/kernels/tracker.h, for the page as well; here is what that works on.
@@ -15,8 +15,8 @@ from spikesight.encoders.pyramid import READ, SEEN, Pyramid
 from spikesight.models.networks.output_cells import CELL_OFFSET, CELL_WINDOW, STRIDE
 from spikesight.models.steps import Input
 
-WINDOW = 3  # steps over which the answers at a place are averaged before things are looked for
-MAX_DETECTIONS = 8  # things at once
+WINDOW = 3  # steps over which the answers at a place are averaged before objects are looked for
+MAX_DETECTIONS = 8  # objects at once
 OUTPUT_CELL = np.dtype([("box", "f8", 3), ("at", "i4", 3), ("kind", "i4"), ("sure", "f8", 2)])
 """A place in the kernel. `box`: middle and length of what is read there, in the sensor's pixels. `at`: its number among
 those of the network's map, row and column in the canvas from which on it sees SEEN cells.
@@ -49,7 +49,7 @@ def corner_of(pyramid: Pyramid, logits: NDArray[np.floating]) -> tuple[int, int]
 
 
 class TrackerOutput(NamedTuple):
-    """What a step tells of a view: of the leading thing, or where there is none."""
+    """What a step tells of a full frame: of the leading object, or where there is none."""
 
     in_distribution: float  # sum of the classes' shares
     best: int  # the best class
@@ -61,15 +61,15 @@ class TrackerOutput(NamedTuple):
 
 
 class Tracker:
-    """Finds up to `most` things of one stream, step by step. `classes`: how many logits each place has."""
+    """Finds up to `most` objects of one stream, step by step. `classes`: how many logits each place has."""
 
     def __init__(self, classes: int, most: int = MAX_DETECTIONS) -> None:
         self._classes, self._most = classes, most
         self._pyramid: Pyramid | None = None
-        self._issued = 0  # numbers of things that were given
+        self._issued = 0  # numbers of objects that were given
 
     def update(self, given: Input, logits: NDArray[np.float32]) -> TrackerOutput:
-        """Return what a step tells; `logits`: those of all places. After a reset, all things are new."""
+        """Return what a step tells; `logits`: those of all places. After a reset, all objects are new."""
         assert given.pyramid is not None
         if given.pyramid != self._pyramid:
             self._begin(given.pyramid)

@@ -2,7 +2,8 @@
 
 1. Each step is answered by the mean of the last T steps: a class, "unknown" or "nothing" (`Prediction.label`).
 2. The label to show follows the steps without flickering (`StableLabel`); live streams show the same one.
-3. An input of up to one window, T steps, shows one thing: its label is that of its last step, which has seen all of it.
+3. An input of up to one window, T steps, shows one object: its label is that of its last step, which has seen all of
+   it.
 4. The label of a longer recording is the one shown for most of its last T steps, the later of two; if none was shown
    yet, that of its last step.
 5. Segments are the intervals over which one label was shown; what rule 3 or its exception decides is one segment.

@@ -1,8 +1,8 @@
 """Export a network to ONNX or NIR; each file is compared with the network before it is kept.
 
 An ONNX file holds one step with the membranes as explicit inputs and outputs (`state.NAME` and `after.NAME`, batch
-first, zeros before the first step); for a calibrated model also `rates`, for judging `in_distribution`. Event contract,
-labels and the constants for `in_distribution` are metadata of the file.
+first, zeros before the first step); for a calibrated model also `rates`, for the score `in_distribution`. Event
+contract, labels and the constants for `in_distribution` are metadata of the file.
 """
 
 import json
@@ -28,7 +28,7 @@ ENDINGS = (".onnx", ".nir")
 
 class Flat(nn.Module):
     """The network with its state as separate arguments: (x, *state) to (logits, *state), x [N, C, H, W]. With
-    `rates` > 0, that many layers' firing rates follow (models/novelty/rates.py), for judging `in_distribution`.
+    `rates` > 0, that many layers' firing rates follow (models/novelty/rates.py), for the score `in_distribution`.
     """
 
     def __init__(self, network: nn.Module, keys: tuple[str, ...], rates: int) -> None:

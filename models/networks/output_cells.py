@@ -1,8 +1,9 @@
-"""Places of a view: a spiking ResNet that reads them answers at each one, for views that show more than one thing.
+"""Places of a full frame: a spiking ResNet that reads them answers at each one, for views that show more than one
+thing.
 
-A network of stride STRIDE whose last map is CELL_WINDOW x CELL_WINDOW where it reads one thing, in a view of 34 x 34,
-reads a larger view place by place: CELL_WINDOW x CELL_WINDOW cells of its last map are one place. Cells in its middle
-weigh most, so that what lies beside a thing counts little. "None of the classes" has the logit 0.
+A network of stride STRIDE whose last map is CELL_WINDOW x CELL_WINDOW where it reads one object, in a full frame of 34
+x 34, reads a larger view place by place: CELL_WINDOW x CELL_WINDOW cells of its last map are one place. Cells in its
+middle weigh most, so that what lies beside an object counts little. "None of the classes" has the logit 0.
 """
 
 import torch

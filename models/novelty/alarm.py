@@ -7,9 +7,9 @@ windows are,
     level = max(0, level + (1 - p) - SLACK),
 
 and the alarm is raised when it exceeds a threshold, until it is back at 0. No window adds more than 1 - SLACK, so that
-one strange thing, which is in view for several windows, sets nothing off; a stream whose things are strange does.
+one strange object, which is in view for several windows, sets nothing off; a stream whose objects are strange does.
 
-Windows that follow each other show the same thing, so they are not exchangeable, and no bound for independent ones
+Windows that follow each other show the same object, so they are not exchangeable, and no bound for independent ones
 holds. The threshold is therefore measured: at most 1 in 100 streams of 1,000 windows, drawn from the calibration's,
 exceed it (training/run/conformal.py). In ever longer streams of what was calibrated the alarm comes some day, and ends.
 """

@@ -1,22 +1,22 @@
-"""Commitments: labels with a guarantee, also in a stream that goes on from thing to thing and is never reset.
+"""Commitments: labels with a guarantee, also in a stream that goes on from object to object and is never reset.
 
-Of all things that come into view, in each class, at most the error rate is committed to wrongly, if they are like those
-of the calibration.
+Of all objects that come into view, in each class, at most the error rate is committed to wrongly, if they are like
+those of the calibration.
 
 What is compared is the lead: by how much the largest logit of a step exceeds the second largest. `Trials` holds, of n
-things not used in training, the largest lead that a wrong label had while the thing was in view: in streams in which
-things follow each other at random, with and without a gap. A thing is in view from when it comes until the next one
-comes; in its first `settles` steps the label of the thing before is not counted as wrong, as no network can know at
-once. If a new thing of class y is exchangeable with the n things of y, all ranks among them are equally likely, so
+objects not used in training, the largest lead that a wrong label had while the object was in view: in streams in which
+objects follow each other at random, with and without a gap. An object is in view from when it comes until the next one
+comes; in its first `settles` steps the label of the object before is not counted as wrong, as no network can know at
+once. If a new object of class y is exchangeable with the n objects of y, all ranks among them are equally likely, so
 
-    p(y) = (1 + number of things of y in which a wrong label once led by at least what the best leads by now) / (n + 1)
+    p(y) = (1 + number of objects of y in which a wrong label once led by at least what the best leads by now) / (n + 1)
 
-falls to a or below while y is in view and another label leads in at most a share a of such things, on average over
+falls to a or below while y is in view and another label leads in at most a share a of such objects, on average over
 calibrations (class-conditional or Mondrian conformal p-values, Vovk et al. 2005). The set holds the best label and
 those with p > a; a stream commits to the best if it is alone. There is no memory but the network's own: a commitment is
 to what the newest step shows. So it may be read at every step, by whoever chooses the time, and no reset is needed.
 
-A class with fewer than 1 / a - 1 things always has p > a: at such a rate nothing is committed to.
+A class with fewer than 1 / a - 1 objects always has p > a: at such a rate nothing is committed to.
 """
 
 from bisect import bisect_left
@@ -56,8 +56,8 @@ class Commitment(NamedTuple):
 class Trials:
     """The conformal calibration at one bin length."""
 
-    largest: Floats  # [n], the largest lead of a wrong label over a thing, 0 if none led; by class, ascending in each
-    counts: NDArray[np.int64]  # [K], things of each class
+    largest: Floats  # [n], the largest lead of a wrong label over an object, 0 if none led; by class, ascending in each
+    counts: NDArray[np.int64]  # [K], objects of each class
     known: Floats  # [m], ascending: `known` at the ends of the streams' windows; [0]: the model has no `known`
 
     @cached_property
@@ -152,7 +152,7 @@ def wrong_margin(logits: Floats, label: int, before: int, settles: int) -> float
 
 
 def fit_trials(leads: Floats, labels: NDArray[np.int64], known: Floats, classes: int) -> Trials:
-    """Return the calibration by the `wrong_margin` [n] of things of classes `labels` [n], and `known` [m] at the ends
+    """Return the calibration by the `wrong_margin` [n] of objects of classes `labels` [n], and `known` [m] at the ends
     of the streams' windows.
     """
     counts = np.bincount(labels, minlength=classes)

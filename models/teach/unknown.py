@@ -1,7 +1,7 @@
-"""Fit the detector of things that were never taught from the examples alone, by leaving some of them out.
+"""Fit the detector of objects that were never taught from the examples alone, by leaving some of them out.
 
 A window has two scores (models/novelty): the distance of its early layers' rates to the nearest class, and the energy
-of its logits. Examples scored without their piece stand for known things, examples scored without their class for
+of its logits. Examples scored without their piece stand for known objects, examples scored without their class for
 unknown things. The scores are weighted by how well each separates the two; the thresholds are set on known examples.
 """
 
@@ -19,8 +19,8 @@ ENOUGH = 20  # fewest held-out examples from which thresholds are set
 GROUPS = 20  # parts of the pieces whose distances are measured without them
 SHOWN, KEPT = 0.8, 0.98  # shares of known examples within the thresholds of surely known, and at least of known: on
 # another made day three to four times as many of what was taught lie beyond
-REFUSED = 0.6  # share of other things that a line has to refuse; if none does, nothing is called unknown
-FEWER = 0.15  # of other things are refused than of left-out classes, where these let a line be drawn (made pairs)
+REFUSED = 0.6  # share of other objects that a line has to refuse; if none does, nothing is called unknown
+FEWER = 0.15  # of other objects are refused than of left-out classes, where these let a line be drawn (made pairs)
 NO_LINE = 1e3  # spreads beyond any example
 LEAST = 1e-3  # smallest weight of a score, since its spread is divided by it
 FEWEST = 0.5  # active inputs a step below which there is nothing to see

@@ -71,7 +71,7 @@ class Metrics:
 
 
 def counts_of(kind: str, counted: Iterable[tuple[str, Any]], texts: dict[str, str], gauges: str = "") -> Iterator[Any]:
-    """Yield for Prometheus what things of a kind count themselves, by their names; those in `gauges` may fall."""
+    """Yield for Prometheus what objects of a kind count themselves, by their names; those in `gauges` may fall."""
     counted = list(counted)
     for name, text in texts.items():
         family = GaugeMetricFamily if name in gauges else CounterMetricFamily

@@ -87,7 +87,7 @@ class Work:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Shape of the inputs, which is that of the network, or of a view."""
+        """Shape of the inputs, which is that of the network, or of a full frame."""
         return self.inputs[0].x.shape
 
     def position(self) -> tuple[int, int]:

@@ -27,9 +27,9 @@ from spikesight.training.run.readings import LabelledItem
 
 BINS_MS = (1, 2, 5, 10)  # bins to calibrate beside the trained one, if the contract allows them
 MOST, LEAST, HELD = 2000, 20, 2000  # recordings: most and least for calibration, most for assessment
-CHANGES, ROUNDS = 1000, 10  # things of an assessment: fewer recordings come several times, up to ROUNDS
+CHANGES, ROUNDS = 1000, 10  # objects of an assessment: fewer recordings come several times, up to ROUNDS
 THINGS = 20  # of a stream
-LIFE, GAP = (1.0, 2.0), (0.0, 2.0)  # windows that a thing is in view, and that nothing is
+LIFE, GAP = (1.0, 2.0), (0.0, 2.0)  # windows that an object is in view, and that nothing is
 DRAWN, LONG, BLOCK, RATE = 1000, 1000, 20, 0.01  # streams that fix the alarm's line, windows of each, of a block, share
 # of the streams that may exceed it
 ERROR_RATES = (0.05, 0.01)
@@ -85,11 +85,11 @@ class LabelledStream(NamedTuple):
     events: Events
     sensor: SensorSize
     rows: list[int]  # of the recordings
-    labels: list[int]  # classes of the things
+    labels: list[int]  # classes of the objects
     begins: list[int]  # us, when each comes
 
     def things(self, ends_us: Sequence[int]) -> Iterator[tuple[slice, int, int]]:
-        """Yield, for each thing, the steps that end while it is in view, its class, and that of the thing before, -1
+        """Yield, for each object, the steps that end while it is in view, its class, and that of the object before, -1
         for none. `ends_us`: of all steps.
         """
         edges = [*np.searchsorted(ends_us, self.begins, "right").tolist(), len(ends_us)]
@@ -124,7 +124,7 @@ def streams(
 
 
 def read_stream(classifier: Classifier, stream: LabelledStream) -> tuple[list[float], list[float]]:
-    """Run a stream, which is never reset; return the `wrong_margin` of its things, and `in_distribution` at its
+    """Run a stream, which is never reset; return the `wrong_margin` of its objects, and `in_distribution` at its
     windows' ends, but for windows of nothing.
     """
     logits, ends, known = list[NDArray[np.float32]](), list[int](), list[float]()
@@ -167,7 +167,7 @@ def alarm_line(known: Sequence[float]) -> float | None:
     windows exceeds, given `in_distribution` at the ends of the windows of the calibration's streams; None for too few.
 
     A stream is drawn from these as blocks of consecutive windows (Kuensch 1989, "The jackknife and the bootstrap for
-    general stationary observations"), since a thing is in view for more than one.
+    general stationary observations"), since an object is in view for more than one.
     """
     if len(known) <= BLOCK:
         return None
@@ -201,12 +201,12 @@ def commits(conformal: Conformal | None, labels: Sequence[str]) -> str:
 
 
 class Seen(NamedTuple):
-    """What was committed to while a thing was in view."""
+    """What was committed to while an object was in view."""
 
     label: int  # its class
     right_ms: float  # from when it came until the first right commitment; inf: none came
-    wrong: bool  # another label was committed to at some step, but for that of the thing before in the first T / 2
-    stale_ms: float  # until the last commitment to the thing before, of another class; 0: none
+    wrong: bool  # another label was committed to at some step, but for that of the object before in the first T / 2
+    stale_ms: float  # until the last commitment to the object before, of another class; 0: none
     shifted: bool  # at its end
 
 
@@ -244,7 +244,7 @@ def follow(classifier: Classifier, stream: LabelledStream, tracks: Sequence[Stre
 
 def held_out(classifier: Classifier, sources: Sequence[LabelledItem]) -> list[dict[str, Any]]:
     """Run `assess` at ERROR_RATES on up to HELD recordings of the model's classes, in streams like those of the
-    calibration, of CHANGES things or more where each comes up to ROUNDS times; empty without a calibration, and of
+    calibration, of CHANGES objects or more where each comes up to ROUNDS times; empty without a calibration, and of
     views, in which nothing is committed to.
     """
     own = [source for source in sources if source.label in classifier.labels]
@@ -265,7 +265,7 @@ def held_out(classifier: Classifier, sources: Sequence[LabelledItem]) -> list[di
 
 
 def assess(classifier: Classifier, seen: Sequence[Seen], error_rate: float) -> dict[str, Any]:
-    """Return how many things were committed to wrongly, in all and by class, and how soon rightly."""
+    """Return how many objects were committed to wrongly, in all and by class, and how soon rightly."""
     bin_ms, steps = classifier.contract.bin_us / 1000, classifier.contract.steps
     wrong, times = [one.wrong for one in seen], sorted(one.right_ms for one in seen)
     classes = sorted({one.label for one in seen})

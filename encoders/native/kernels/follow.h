@@ -30,11 +30,11 @@ static inline double spikesight_median(const double *weights, double *spread) {
     return median;
 }
 
-/* Middle (across, down) and half side of the square around a thing, by the events in cells of a width and height. */
+/* Middle (across, down) and half side of the square around an object, by the events in cells of a width and height. */
 static inline void spikesight_around(const double *crowd, double width, double height, double found[3]) {
     double mean = 0.0, most = 0.0, columns[SPIKESIGHT_SIDE] = {0.0}, rows[SPIKESIGHT_SIDE] = {0.0}, spread_x, spread_y;
     for (int i = 0; i < SPIKESIGHT_CROWD; ++i) mean += crowd[i] / SPIKESIGHT_CROWD, most = fmax(most, crowd[i]);
-    for (int i = 0; i < SPIKESIGHT_CROWD; ++i) { /* noise is spread evenly, a thing is not */
+    for (int i = 0; i < SPIKESIGHT_CROWD; ++i) { /* noise is spread evenly, an object is not */
         const double above = most > mean ? fmax(crowd[i] - mean, 0.0) : 1.0;
         columns[i % SPIKESIGHT_SIDE] += above, rows[i / SPIKESIGHT_SIDE] += above;
     }
@@ -54,7 +54,7 @@ static inline void spikesight_follow_reset(SpikesightFollow *f) {
     for (int i = 0; i < SPIKESIGHT_CROWD; ++i) f->crowd[i] = SPIKESIGHT_PRIOR / SPIKESIGHT_CROWD;
 }
 
-/* What a bin shows to x, the input around the thing; `reset`: time jumped before. */
+/* What a bin shows to x, the input around the object; `reset`: time jumped before. */
 static inline void spikesight_follow_crop(SpikesightFollow *f, const uint8_t *seen, bool reset, uint8_t *x) {
     const int32_t size = f->seen_height * f->seen_width;
     const int32_t cell_height = (f->seen_height + SPIKESIGHT_SIDE - 1) / SPIKESIGHT_SIDE;

@@ -1,4 +1,4 @@
-/* A picture of a view at several sizes (encoders/pyramid.py): an canvas, in which each level has its place. C99 that is C++ too. */
+/* A picture of a full frame at several sizes (encoders/pyramid.py): a canvas, in which each level has its place. C99 that is C++ too. */
 #ifndef SPIKESIGHT_PYRAMID_H
 #define SPIKESIGHT_PYRAMID_H
 #include <stdint.h>

@@ -18,7 +18,7 @@ import { Still } from "./sources.js";
 const PLAY_EVERY_MS = 25;
 const SLOW = 0.25; // recordings are short: a quarter of their speed
 const MOST_BEHIND_US = 1_000_000; // bins older than this are left out where the machine cannot keep up
-const LONGEST_MS = 66; // from frame to frame of a view: a slower machine has a slower clock, since there the page itself moves what is seen
+const LONGEST_MS = 66; // from frame to frame of a full frame: a slower machine has a slower clock, since there the page itself moves what is seen
 
 const state = { source: "none", latest: null, stepMs: 0, steps: 0 };
 const camera = new Camera();

@@ -92,7 +92,7 @@ export class Network extends Part {
   }
 }
 
-/** A network that looks all over a view, and what finds things in its answers. */
+/** A network that looks all over a view, and what finds objects in its answers. */
 class View extends Part {
   /** facts: model.json. */
   constructor({ labels, view: { contract } }, block) {

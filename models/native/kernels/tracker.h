@@ -1,6 +1,6 @@
-/* What a network finds in a camera's view. It answers at each place of a picture of the view at several sizes
+/* What a network finds in a camera's full frame. It answers at each place of a picture of the view at several sizes
  * (encoders/pyramid.py), "none of the classes" included, whose logit is 0. What it takes for a class, more than its neighbours
- * in place and size do, is a thing; it is the same as one of the steps before if it is the nearest, of the same size, to where
+ * in place and size do, is an object; it is the same as one of the steps before if it is the nearest, of the same size, to where
  * that one would be by now. Nothing else steers what is looked at. C99 that is C++ too; memory is handed in.
  */
 #ifndef SPIKESIGHT_TRACKER_H
@@ -11,22 +11,22 @@
 #include <string.h>
 
 enum {
-    SPIKESIGHT_MAX_AGE = 10,   /* steps for which a thing is held that is not found, though events come from where it was, or would come */
-    SPIKESIGHT_REIDENTIFICATION_WINDOW = 40, /* steps after which what comes into view again, or from behind another thing, is a new one */
+    SPIKESIGHT_MAX_AGE = 10,   /* steps for which an object is held that is not found, though events come from where it was, or would come */
+    SPIKESIGHT_REIDENTIFICATION_WINDOW = 40, /* steps after which what comes into view again, or from behind another object, is a new one */
     SPIKESIGHT_SILENT = 4,   /* cells; with fewer of them lit, nothing came from a place: what is held still sends no events */
     SPIKESIGHT_MIN_HITS = 4,  /* steps before a label is shown */
     SPIKESIGHT_MAX_DETECTIONS = 16,   /* tracks that are found in a step, at most */
     SPIKESIGHT_TRACKS = 32   /* tracks that are held or may return, at most */
 };
-#define SPIKESIGHT_ACTIVATION_THRESHOLD 0.5  /* least probability of a class for a new thing, */
+#define SPIKESIGHT_ACTIVATION_THRESHOLD 0.5  /* least probability of a class for a new object, */
 #define SPIKESIGHT_KEEP_THRESHOLD 0.2 /* and for one that is there */
-#define SPIKESIGHT_APART 0.5   /* distance within which there is no other thing, */
+#define SPIKESIGHT_APART 0.5   /* distance within which there is no other object, */
 #define SPIKESIGHT_BESIDE 1.0  /* or none of less than MUCH of its probability */
 #define SPIKESIGHT_MUCH 0.8
-#define SPIKESIGHT_GATE 0.75   /* largest distance of a thing from where it would be, by its length */
+#define SPIKESIGHT_GATE 0.75   /* largest distance of an object from where it would be, by its length */
 #define SPIKESIGHT_LARGER 1.6  /* largest ratio of lengths of what is of the same size */
-#define SPIKESIGHT_OTHER 0.6   /* how much farther a thing counts that is taken for another class */
-#define SPIKESIGHT_FOLLOWS 0.5 /* shares of the way to where a thing is found that change its place, */
+#define SPIKESIGHT_OTHER 0.6   /* how much farther an object counts that is taken for another class */
+#define SPIKESIGHT_FOLLOWS 0.5 /* shares of the way to where an object is found that change its place, */
 #define SPIKESIGHT_TURNS 0.02  /* and its speed */
 #define SPIKESIGHT_LATE 2.5    /* steps by which the network's answers are behind */
 #define SPIKESIGHT_AROUND 0.6  /* of a box's length: how far from its middle its events are looked for, */
@@ -34,7 +34,7 @@ enum {
 #define SPIKESIGHT_NEWEST 0.05 /* weight of the newest step in a thing's shares */
 #define SPIKESIGHT_SHOW_THRESHOLD 0.65  /* least share of a class to be shown, */
 #define SPIKESIGHT_STAY_THRESHOLD 0.55  /* and to stay */
-#define SPIKESIGHT_HYSTERESIS 0.2   /* how much surer another thing must be to replace the leading one */
+#define SPIKESIGHT_HYSTERESIS 0.2   /* how much surer another object must be to replace the leading one */
 
 typedef struct { double x, y, side; } SpikesightSquare; /* middle and length, in the sensor's pixels */
 
@@ -46,10 +46,10 @@ typedef struct { /* a place that lies in a level */
 } SpikesightOutputCell;
 
 typedef struct { /* followed as an alpha-beta filter does it: where it is, and how it moves */
-    int32_t id;            /* from 1; 0: of no thing */
+    int32_t id;            /* from 1; 0: of no object */
     int32_t at;            /* the place where it was found last */
     int32_t found, missed; /* steps in which it was found, and those since */
-    bool hidden, seen;     /* whether another thing was found where it would be, and whether it was found in this step */
+    bool hidden, seen;     /* whether another object was found where it would be, and whether it was found in this step */
     SpikesightSquare box;  /* in which it was found, between those of the places around it */
     double right, down;    /* of its box a step; its size stays */
     double *shares;        /* [classes], the mean over the last steps in which something came from there */
@@ -68,7 +68,7 @@ typedef struct {
     float *recent;               /* [window][n][classes], logits of the last steps */
     uint32_t steps;              /* since the last reset */
     int32_t count, issued;       /* tracks, and numbers given so far */
-    int32_t leading;             /* the thing whose label the stream shows */
+    int32_t leading;             /* the object whose label the stream shows */
     SpikesightTrack tracks[SPIKESIGHT_TRACKS + 1]; /* by their numbers; the last: what is read where there is none */
 } SpikesightTracker;
 
@@ -114,13 +114,13 @@ static inline double spikesight_apart(SpikesightSquare a, SpikesightSquare b) {
     return fmax(fabs(a.x - b.x), fabs(a.y - b.y)) / fmax(a.side, b.side);
 }
 
-/* A thing's box so many steps after it was found last, if it goes on. */
+/* An object's box so many steps after it was found last, if it goes on. */
 static inline SpikesightSquare spikesight_after(const SpikesightTrack *one, double steps) {
     const SpikesightSquare box = {one->box.x + steps * one->right, one->box.y + steps * one->down, one->box.side};
     return box;
 }
 
-/* How far a box lies from where a thing would be by now, by the longer of their sides; infinite if it is of another size. */
+/* How far a box lies from where an object would be by now, by the longer of their sides; infinite if it is of another size. */
 static inline double spikesight_off(const SpikesightTrack *one, SpikesightSquare box) {
     const SpikesightSquare there = spikesight_after(one, one->missed + 1);
     return spikesight_alike(there, box) ? hypot(there.x - box.x, there.y - box.y) / fmax(there.side, box.side) : INFINITY;
@@ -166,7 +166,7 @@ static inline void spikesight_tracker_look(SpikesightTracker *f, const float *lo
     }
 }
 
-/* The box of a thing between those of the places around one, weighted by their probabilities: a pyramid's levels and places are
+/* The box of an object between those of the places around one, weighted by their probabilities: a pyramid's levels and places are
  * coarse steps. */
 static inline SpikesightSquare spikesight_tracker_between(const SpikesightTracker *f, const SpikesightOutputCell *at) {
     SpikesightSquare mean = {0.0, 0.0, 0.0};
@@ -196,7 +196,7 @@ static inline bool spikesight_tracker_lit(const SpikesightTracker *f, const uint
     return lit >= SPIKESIGHT_SILENT;
 }
 
-/* Where a thing is now: in the middle of what is lit in the box that the network gives it, as its answers are late and events
+/* Where an object is now: in the middle of what is lit in the box that the network gives it, as its answers are late and events
  * are not; but not far from there, as events come from other tracks, too. */
 static inline SpikesightSquare spikesight_tracker_now(const SpikesightTracker *f, const uint8_t *canvas, const SpikesightOutputCell *place,
                                                      SpikesightSquare box) {
@@ -218,7 +218,7 @@ static inline SpikesightSquare spikesight_tracker_now(const SpikesightTracker *f
     return spikesight_apart(now, box) < SPIKESIGHT_SHIFTS ? now : box;
 }
 
-/* How far a place lies from where a thing would be; infinite if it is too far: the longer the thing was not seen, the farther it
+/* How far a place lies from where an object would be; infinite if it is too far: the longer the object was not seen, the farther it
  * may be. What is taken for another class counts as farther. */
 static inline double spikesight_tracker_far(const SpikesightTrack *one, const SpikesightOutputCell *place, SpikesightSquare box) {
     const double off = spikesight_off(one, box), far = SPIKESIGHT_GATE * fmax(1.0, (double)one->missed / SPIKESIGHT_MAX_AGE);
@@ -250,7 +250,7 @@ static inline void spikesight_tracker_follow(SpikesightTracker *f, const int32_t
     int32_t held = 0;
     for (SpikesightTrack *one = tracks; one < tracks + f->count; ++one) one->seen = false, held += spikesight_held(one);
     for (int32_t i = 0; i < n; ++i) boxes[i] = spikesight_tracker_between(f, &f->places[found[i]]);
-    for (int32_t left = n; left > 0; --left) { /* what lies nearest to a thing, and then what is none of them, the surest first */
+    for (int32_t left = n; left > 0; --left) { /* what lies nearest to an object, and then what is none of them, the surest first */
         SpikesightTrack *nearest = NULL;
         double least = INFINITY;
         int32_t i = 0;
@@ -295,12 +295,12 @@ static inline void spikesight_tracker_follow(SpikesightTracker *f, const int32_t
     f->count = (int32_t)(next - tracks);
 }
 
-/* The newest logits where a thing is. */
+/* The newest logits where an object is. */
 static inline const float *spikesight_tracker_newest(const SpikesightTracker *f, const SpikesightTrack *one) {
     return f->recent + ((f->steps - 1) % (uint32_t)f->window * (uint32_t)f->n + (uint32_t)one->at) * (uint32_t)f->classes;
 }
 
-/* Read out one thing in a step: "none of the classes" has a share, too, so that what is taken for one class after another is
+/* Read out one object in a step: "none of the classes" has a share, too, so that what is taken for one class after another is
  * none. */
 static inline void spikesight_tracker_read(const SpikesightTracker *f, SpikesightTrack *one, const uint8_t *canvas) {
     const int32_t classes = f->classes;
@@ -371,7 +371,7 @@ static inline int32_t spikesight_tracker_show(SpikesightTracker *f, SpikesightOb
     return n;
 }
 
-/* A step: find tracks in the network's logits for an canvas, and read them out. `moved`: whether what is there sends events for
+/* A step: find tracks in the network's logits for a canvas, and read them out. `moved`: whether what is there sends events for
  * score. Writes to `told`, of `spikesight_tracker_output_size` numbers. */
 static inline void spikesight_tracker_step(SpikesightTracker *f, const uint8_t *canvas, const float *logits, bool moved, double *told) {
     SpikesightTrack *nothing = &f->tracks[SPIKESIGHT_TRACKS];
@@ -390,7 +390,7 @@ static inline void spikesight_tracker_step(SpikesightTracker *f, const uint8_t *
         spikesight_tracker_read(f, nothing, canvas);
         speaks = nothing;
     } else nothing->told = 0;
-    const int32_t classes = f->classes, none = speaks == nothing ? classes + 1 : classes; /* where no thing is shown, no class is */
+    const int32_t classes = f->classes, none = speaks == nothing ? classes + 1 : classes; /* where no object is shown, no class is */
     const int32_t n = spikesight_tracker_show(f, objects, &first);
     speaks = first ? first : speaks;
     const int32_t step_label = first || speaks->step_label >= classes ? speaks->step_label : none;

@@ -17,7 +17,7 @@ export const state = {
   framed: () => state.source === "camera" || state.source === "video",
   /** The chosen step length in ms, if it is not the model's own. */
   binMs: () => Number($("bin").value) || null,
-  /** Whether to look for several things in camera frames. */
+  /** Whether to look for several objects in camera frames. */
   several: () => $("several").checked && state.framed() && state.chosenModel()?.contract.task === "detection",
   token: () => $("token").value,
   stillView: () => $("still").checked,

@@ -27,7 +27,7 @@ const SURE = 0.5; // least probability of a class that is the headline alone
 
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
-/** In an answer of the service: classes that it does not rule out, null where it cannot tell; labels of all things that it finds. */
+/** In an answer of the service: classes that it does not rule out, null where it cannot tell; labels of all objects that it finds. */
 export const foundIn = ({ commitment, objects }) => ({ possible: commitment?.set ?? null, things: objects?.map(({ label }) => label) });
 
 /** The likeliest classes, among those that are possible if there are two. */
@@ -37,7 +37,7 @@ function leaders({ labels, probabilities, possible }) {
 }
 
 /** What is seen, in words: "3", "3 and 7", "not sure: 3 or 8", "no digit here"; "–" before there is evidence.
- * label: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. things: labels of all in view. */
+ * label: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. objects: labels of all in view. */
 export function headline({ labels, label, probabilities = [], possible = null, things = [] }) {
   if (things.length > 1) return `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
   if (!labels.includes(label)) return label ? taskOf(labels)[label] ?? label : "–";

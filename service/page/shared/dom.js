@@ -48,7 +48,7 @@ export function notice(title, text, action = null) {
 export const hideNotice = () => ($("notice").hidden = true);
 on("notice-close", "click", hideNotice);
 
-/** Fill a list with a button for each thing to choose; without buttons the line above it is hidden, too. picture(item): a promise of a canvas, optional. */
+/** Fill a list with a button for each object to choose; without buttons the line above it is hidden, too. picture(item): a promise of a canvas, optional. */
 export function buttonList(list, items, text, name, choose, picture = null) {
   list.classList.toggle("pictured", Boolean(picture));
   list.replaceChildren(...items.map((item) => {

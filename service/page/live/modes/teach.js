@@ -170,7 +170,7 @@ export class Teach extends OneStream {
     return card;
   }
 
-  /** Add a class "background": the scene without any of the things, shown for a while. */
+  /** Add a class "background": the scene without any of the objects, shown for a while. */
   background() {
     const card = this.cards.find(({ label }) => label === BACKGROUND) ?? this.cards.find((one) => !one.shown.size && /^Class \d+$/.test(one.label)) ?? this.add();
     card.call(BACKGROUND);

@@ -73,7 +73,7 @@ export class Meters {
   file(result) {
     const us = result.steps.at(-1).end_us - result.steps[0].start_us;
     this.write("events", short(result.n_events), result.n_events ? `in ${(us / 1e6).toFixed(2)} s` : "");
-    this.annMacs *= result.objects ? 0 : result.step; // what is looked for in a view: in more than the ANN would see
+    this.annMacs *= result.objects ? 0 : result.step; // what is looked for in a full frame: in more than the ANN would see
     this.costs(result.spikes, result.synops, `in ${result.step} ${result.step === 1 ? "step" : "steps"}`);
     this.write("step", (result.latency_ms / result.step).toFixed(1), "ms");
     this.write("latency", result.latency_ms.toFixed(0), "ms");
