@@ -1,8 +1,7 @@
 """Write what is generated in the documents, each from one place:
 
 docs/python.ipynb, docs/notebooks/  docs/python.md, docs/make/notebooks/
-tables in pages                     training/results/, benchmarks/results/, models/shipped/, the marks of tests,
-                                    service/settings.py
+tables in pages                     training/results/, benchmarks/results/, models/shipped/, the marks of tests
 
 A table stands between `<!-- table NAME -->` and `<!-- end -->`. With --check, only say what is out of date.
 """
@@ -28,11 +27,9 @@ from experiments import board as leaderboard
 from spikesight.models.checkpoint import read_config
 from spikesight.models.shipped import shipped
 from spikesight.models.statistics import interval
-from spikesight.service import settings
 
 ROOT = Path(__file__).resolve().parents[2]
-SERVICE = ("docs/service/deployment.md", "docs/service/security.md")
-PAGES = ("README.md", "docs/paper.md", "docs/results/results.md", *SERVICE)
+PAGES = ("README.md", "docs/paper.md", "docs/results/results.md", "docs/service/security.md")
 MARKED = re.compile(r"(<!-- table ([\w-]+) -->\n).*?(<!-- end -->)", re.DOTALL)
 RUNS = (
     ("N-MNIST, a shorter training, seeds 0 to 2", "nmnist-short", "nmnist"),
@@ -346,7 +343,6 @@ TABLES: dict[str, Callable[[], Iterator[str]]] = {
     "speed": speed,
     "twins": twins,
     "attacks": attacks,
-    "settings": settings.table,
 }
 
 
