@@ -1,12 +1,11 @@
 """All settings of the service: flags of `spikesight serve`, `SPIKESIGHT_*` variables, or Python arguments.
 
-A setting is written here once: its name, type, default and description. The command's flags and the table in
-docs/service/deployment.md follow from the fields.
+A setting is written here once: its name, type, default and description. The command's flags follow
+from the fields.
 """
 
 import ipaddress
 from argparse import SUPPRESS, ArgumentParser
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
@@ -145,11 +144,3 @@ def add_flags(parser: ArgumentParser) -> None:
             kind["choices"] = get_args(field.annotation) or None
         words = f"{field.description}{default}".replace("%", "%%")
         parser.add_argument(flag_of(name), dest=name, default=SUPPRESS, help=words, **kind)
-
-
-def table() -> Iterator[str]:
-    """Yield the lines of the documents' table of settings."""
-    yield from ("| variable | flag | default | |", "|---|---|---|---|")
-    for name, field in Settings.model_fields.items():
-        default = "" if field.default in (None, False, ()) else f"`{field.default}`"
-        yield f"| `{name.upper()}` | `{flag_of(name)}` | {default} | {field.description} |"

@@ -48,7 +48,6 @@ def served(folder: Path) -> Iterator[Served]:
         yield served
 
 
-@pytest.mark.attack("WebSocket", "a stream that is open at SIGTERM", "1012")
 def test_logs_and_an_orderly_end(served: Served) -> None:
     client = served.client
     until(client.ready, "models and decoders are warm")

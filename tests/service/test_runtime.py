@@ -108,7 +108,6 @@ def test_what_is_unset_is_none_and_its_help_says_what_happens() -> None:
         assert ("without, " in field.description) >= (field.default is None), name
 
 
-@pytest.mark.attack("host, token, origins", "settings beyond loopback without token or `insecure`", "refused")
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "10.0.0.1", "box"])
 def test_the_network_is_let_in_by_a_token_or_a_word(host: str) -> None:
     refusal(lambda: Settings(host=host).check(), f"listening on {host} lets other machines in", SettingsError)

@@ -13,7 +13,6 @@ from spikesight.models.native.threads import use_threads
 from spikesight.service.settings import Settings
 
 
-@pytest.mark.attack("host, token, origins", "`serve` beyond loopback without token or `--insecure`", "exit 2")
 def test_ways_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]

@@ -91,7 +91,6 @@ def test_what_is_no_drawing(name: str) -> None:
     assert find_drawing(NONE[name]) is None
 
 
-@pytest.mark.attack("images", "frames of one row or column, 1 x 40,000", "nothing is seen in them; the stream goes on")
 @pytest.mark.parametrize("shape", [(1, 40_000), (2049, 1), (2, 4000), (1, 641)])
 def test_a_strip_of_less_than_a_pixel_shows_nothing(shape: tuple[int, int]) -> None:
     assert find_drawing(np.full((*shape, 3), 80, np.uint8)) is None

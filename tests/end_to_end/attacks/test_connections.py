@@ -96,7 +96,6 @@ def test_slow_senders_get_408(port: int, sent: bytes, trickle: bytes) -> None:
     assert list(body_of(answer)) == ["error"]
 
 
-@pytest.mark.attack("connections", "keep-alive and pipelining across deadlines", "live on")
 def test_keep_alive_and_pipelining_live_on(port: int) -> None:
     request = b"GET /health/live HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with socket.create_connection(("127.0.0.1", port)) as peer:

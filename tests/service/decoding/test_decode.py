@@ -39,7 +39,6 @@ def test_sizes_are_read_from_headers(suffix: str, kind: str, size: tuple[int, in
     assert decode_image(data, 10_000, formats=ALL).shape == (size[1], size[0], 3)
 
 
-@pytest.mark.attack("images", "grey, 16-bit, alpha", "200")
 def test_pixels_are_eight_bit_rgb() -> None:
     red = np.zeros((8, 8, 3), np.uint8)
     red[..., 2] = 255  # OpenCV writes BGR
@@ -51,7 +50,6 @@ def test_pixels_are_eight_bit_rgb() -> None:
         assert (got.shape, got.dtype) == ((5, 6, 3), np.uint8)
 
 
-@pytest.mark.attack("images", "CMYK JPEG", "200, its colours")
 def test_a_cmyk_jpeg_keeps_its_colours() -> None:
     red = io.BytesIO()
     Image.new("CMYK", (40, 30), (0, 255, 255, 0)).save(red, "JPEG")
@@ -66,7 +64,6 @@ def exif_turned(data: bytes, orientation: int) -> bytes:
     return data[:2] + segment(0xE1, b"Exif\0\0" + tiff) + data[2:]
 
 
-@pytest.mark.attack("images", "EXIF rotation", "200, upright")
 def test_exif_rotation_is_applied() -> None:
     data = picture(".jpg", (40, 30))
     assert decode_image(exif_turned(data, 6), 10_000).shape == (40, 30, 3)

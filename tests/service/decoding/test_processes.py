@@ -160,7 +160,6 @@ async def test_a_fork_server_that_was_killed_is_started_anew() -> None:
         assert await call(os.getppid) != server
 
 
-@pytest.mark.attack("recordings", "SIGTERM to the service and its decoders during decoding", "it is answered")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_a_call_outlives_signals_for_the_service(folder: Path, number: signal.Signals) -> None:
     with calling() as call:

@@ -90,7 +90,6 @@ for most in (10, 20):
 """
 
 
-@pytest.mark.attack("sinks", "a temporarily full disk", "whole lines or none; the message waits")
 def test_a_line_is_written_wholly_or_not_at_all(tmp_path: Path) -> None:
     """The largest size of a file stands for a disk: it takes a part of the line, and then none."""
     path = tmp_path / "lines"
@@ -269,7 +268,6 @@ class Closable:
         self.closed = True
 
 
-@pytest.mark.attack("sinks", "a receiver that restarts", "every message comes, in order")
 def test_no_message_is_lost_while_the_receiver_restarts_twice() -> None:
     count = 1000
     receiver = Receiver(cut_at=(count // 4, count // 2))

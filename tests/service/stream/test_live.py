@@ -211,7 +211,6 @@ def closed_for(port: int, *messages: str | bytes) -> tuple[int, str]:
         return close_code(socket), socket.close_reason or ""
 
 
-@pytest.mark.attack("WebSocket", "text instead of bytes", "1003")
 @pytest.mark.parametrize(
     ("message", "says"),
     [
@@ -244,7 +243,6 @@ def test_a_large_message_ends_the_stream(port: int) -> None:
         assert close_code(socket) in (1006, 1009)
 
 
-@pytest.mark.attack("WebSocket", "deflate compression", "not negotiated")
 def test_compression_is_not_negotiated(port: int) -> None:
     with websockets.sync.client.connect(f"ws://127.0.0.1:{port}/v1/stream", compression="deflate") as socket:
         assert socket.protocol.extensions == []
@@ -297,7 +295,6 @@ def test_who_says_nothing_holds_no_place() -> None:
             assert close_code(silent[2]) == 1013, "the place is taken meanwhile"
 
 
-@pytest.mark.attack("WebSocket", "a message that makes the service fail", "1011")
 def test_a_stream_on_which_the_service_fails_closes_1011(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
     with greeted(port) as socket:
         monkeypatch.setattr(StreamCore, "batches", Mock(side_effect=ZeroDivisionError))

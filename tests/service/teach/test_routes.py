@@ -138,7 +138,6 @@ def test_a_saved_model_is_served_to_all_and_after_a_restart(
     assert names == ["first", "lines"]
 
 
-@pytest.mark.attack("teaching", "saving without `--save-to`", "403")
 def test_a_service_without_a_folder_keeps_nothing() -> None:
     with running() as port, Client(f"http://127.0.0.1:{port}").teach() as session:
         assert not session.state().can_save
@@ -146,7 +145,6 @@ def test_a_service_without_a_folder_keeps_nothing() -> None:
         assert (status, "--save-to" in sentence) == (403, True)
 
 
-@pytest.mark.attack("teaching", "saving and downloading on a full disk", "507; nothing is half-written")
 def test_a_full_disk(session: RemoteTeaching, record: Record, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taught(session, record)
     monkeypatch.setattr(saving, "save", Mock(side_effect=OSError))
@@ -379,7 +377,6 @@ def test_streams_of_no_session_are_refused(client: Client, hello: dict) -> None:
     assert (status, "no teaching session of that id" in said) == (1008, True)
 
 
-@pytest.mark.attack("teaching", "invalid messages", "told so; 1003")
 def test_messages_that_make_no_sense(client: Client, session: RemoteTeaching) -> None:
     with client.stream(teaching=session.id, **SIZE) as stream:
         for label in ("", "x" * 65, "a\0"):

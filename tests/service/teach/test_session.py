@@ -204,7 +204,6 @@ async def two_steps(session: TeachingSession) -> None:
     model.scheduler.close(job)
 
 
-@pytest.mark.attack("teaching", "a session that is used only to predict", "is in use: not forgotten")
 async def test_who_only_predicts_uses_a_session() -> None:
     async with teaching(teaching_idle_s=60) as (_, sessions):
         stepped, idle = await sessions.begin("a", None), await sessions.begin("a", None)
@@ -232,7 +231,6 @@ async def test_a_session_that_fails_to_begin_holds_no_place(monkeypatch: pytest.
         await sessions.begin("a", None)
 
 
-@pytest.mark.attack("teaching", "one session at many bin lengths", "400: it runs at its own")
 async def test_a_session_runs_at_its_own_bin() -> None:
     async with teaching() as (_, sessions):
         model = (await sessions.begin("a", None)).learner.model
@@ -259,7 +257,6 @@ async def test_who_asks_for_much_waits_for_itself(monkeypatch: pytest.MonkeyPatc
         assert Counter(packed) == {"greedy": 40, "other": 1}
 
 
-@pytest.mark.attack("teaching", "unused sessions", "forgotten after 30 minutes")
 async def test_an_unused_session_ends_though_nobody_asks() -> None:
     async with teaching(teaching_idle_s=0.01) as (runtime, sessions):
         identity = (await sessions.begin("a", None)).id

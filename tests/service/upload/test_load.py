@@ -84,7 +84,6 @@ def test_what_reads_recordings_is_there_beforehand(client: TestClient, tmp_path:
     assert answer.json()["n_events"] == len(events)
 
 
-@pytest.mark.attack("load", "missed deadline", "504")
 @pytest.mark.attack("load", "all decoders busy for long", "504 for what needs one; small images go on")
 def test_whatever_is_decoded_elsewhere_waits_for_its_clients_turn() -> None:
     def all_busy(deadline_s: float) -> TestClient:
