@@ -71,9 +71,12 @@ class Model:
         return self._verdict(what, size, objects).prediction
 
     def steps(self, what: SampleLike, size: Size | None = None, *, objects: int = 0) -> list[Prediction]:
-        """Return the answer after every step of what `predict` takes, as a live stream would give them."""
+        """Return the answer after every step of what `predict` takes; the label is what `predict` would answer if the
+        sample ended there.
+        """
         stepper, given = self._opened(what, size, objects)
-        return [answer.prediction for answer in stepper.steps(given)]
+        verdict = Verdict(self.labels, self.classifier.contract.steps)
+        return [verdict.push(answer) for answer in stepper.steps(given)]
 
     def segments(self, what: SampleLike, size: Size | None = None) -> list[Segment]:
         """Return what was shown when in what `predict` takes; one of the last segments has the label of `predict`."""
@@ -109,8 +112,7 @@ class Model:
             inputs = pipeline.recording(progress(reader.packets()))
         for given in inputs:
             answer = stepper.step(given)
-            verdict.push(answer)
-            yield answer.prediction
+            yield verdict.push(answer)
             commitment = None if error_rate is None else verdict.prediction.commitment
             if commitment is not None and commitment.label is not None:
                 return

@@ -146,7 +146,9 @@ def key_of(peer: Any, own: Any) -> Key:
 
 
 class Counted(asyncio.Protocol):
-    """What asyncio tells a protocol of uvicorn, told to the connection limiter as well. To be mixed into uvicorn's classes."""
+    """What asyncio tells a protocol of uvicorn, told to the connection limiter as well. To be mixed into uvicorn's
+    classes.
+    """
 
     limiter: ConnectionLimiter
     connection: Connection

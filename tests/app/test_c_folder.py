@@ -191,7 +191,7 @@ def test_what_is_not_exported_is_said_and_not_written(tmp_path: Path, capsys: py
     for network, contract, words in (
         (ann(), CONTRACT, "neurons of kind 'relu' do not go to C"),
         (lively(replace(CONFIG, spiking_readout=True)), CONTRACT, "whose logits are spikes"),
-        (lively(CONFIG), drawing, "a drawing on a large sensor"),
+        (lively(CONFIG), drawing, "full frame is not in C"),
         (lively(CONFIG), replace(CONTRACT, pooled=True), "events are not summed in C"),
         (broken, CONTRACT, "not finite"),
     ):

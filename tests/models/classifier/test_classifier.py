@@ -81,6 +81,7 @@ def test_a_recording_of_which_no_event_is_left_is_nothing(name: str, size: tuple
     model, n = Model(Classifier.load(find(name))), np.arange(count)
     events = make_events(100_000 * n, n * 3, n * 3, n >= 0)
     assert model.predict(events, size).label == NOTHING
+    assert [step.label for step in model.steps(events, size)][-1] == NOTHING
     assert [segment.label for segment in model.segments(events, size)] == [NOTHING]
     assert len(model.trace(events, size).probabilities) == len(model.steps(events, size))
     bare = Classifier(model.classifier.network, replace(model.classifier.card, novelty=None, conformal=None))

@@ -227,7 +227,7 @@ def test_what_is_said_of_an_answer() -> None:
     assert abs((at - before).total_seconds()) < 60
     assert at.utcoffset() is not None
     assert record == {
-        "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "step_label": "b",
+        "source": "cam", "model": "m", "t_us": 20_000, "step": 4, "label": "a", "top1": "b",
         "probability": 0.8765, "in_distribution": 0.9877,
         "commitment": {"label": "b", "set": ("b",), "risk": 0.01, "shifted": False, "at_us": 5},
     }  # fmt: skip

@@ -361,7 +361,7 @@ def test_a_stream_with_one_window_has_no_objects(drawing_client: Client) -> None
     [
         ({"objects": 9}, "objects"),
         ({"objects": 2, "raw": True}, "not with raw"),
-        ({"objects": 2, "model": "tiny"}, "tells one thing"),
+        ({"objects": 2, "model": "tiny"}, "classifies one object"),
     ],
 )
 def test_what_cannot_be_looked_for_is_refused(drawing_client: Client, hello: dict[str, object], why: str) -> None:
@@ -383,5 +383,5 @@ def test_a_recording_and_a_picture_have_objects_where_they_are_asked_for(drawing
     assert (plain.events_in, plain.events_kept) == (pipeline.filter.n_events, pipeline.filter.n_kept)
     picture = cv2.imencode(".png", np.full((120, 160), 200, np.uint8))[1].tobytes()
     assert drawing_client.predict(picture, objects=4).objects == []
-    with pytest.raises(ClientError, match="tells one thing"):
+    with pytest.raises(ClientError, match="classifies one object"):
         drawing_client.predict(picture, model="tiny", objects=4)
