@@ -252,7 +252,7 @@ def test_python_c_and_the_page_answer_a_recording_alike(sensor: SensorSize, visi
     complete = [one._replace(committed="-") for one in expected][: len(found)]
     assert len(expected) - len(found) <= 1, "the page closes no bin that goes on"
     assert_same(found, complete)
-    assert {one.label for one in complete} > {"unknown", "nothing"}
+    assert {one.step_label for one in complete} > {"unknown", "nothing"}
 
 
 def steps_of(seen: Visit) -> int:
