@@ -1,8 +1,8 @@
 // The page without a server: source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
 
-import { Answer, foundIn, taskOf, titleOf } from "../shared/answer.js";
+import { Answer, evidenceTitle, foundIn, taskOf, titleOf } from "../shared/answer.js";
 import { Camera, complain, FRAME, Video } from "../shared/sources/camera.js";
-import { $, buttonList, hideNotice, listenForFiles, notice, on, pill, repaint, sentence } from "../shared/dom.js";
+import { $, buttonList, hideNotice, listenForFiles, notice, on, pill, repaint, sentence, write } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
 import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
@@ -184,6 +184,7 @@ function paint(nowMs) {
   events.draw(nowMs);
   inside.draw(nowMs);
   trace.draw();
+  write($("trace-title"), evidenceTitle(state.latest ?? {}));
   if (!state.latest) return;
   const { probabilities, label, step, nEvents, objects } = state.latest;
   answer.show({ probabilities, label, ...foundIn({ objects }) }, nowMs);

@@ -43,7 +43,7 @@ WORDS = """async () => {
   const labels = [..."0123456789"], of = (shares) => labels.map((label) => shares[label] ?? 0);
   const said = (label, more) => headline({ labels, label, probabilities: of({ 1: 0.27, 7: 0.25, 4: 0.1 }), ...more });
   return [said(""), said("unknown"), said("1"), said("1", { possible: ["1", "4"] }),
-    said("1", { probabilities: of({ 1: 0.9 }) }), said("3", { things: ["3", "7", "7"] })];
+    said("1", { probabilities: of({ 1: 0.9 }) }), said("3", { objects: ["3", "7", "7"] })];
 }"""
 ASKED = """() => {
   const media = navigator.mediaDevices, give = media.getUserMedia.bind(media);
@@ -302,7 +302,7 @@ def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visit
         if m["commitment"]["label"] == "3":
             since_ms = round((m["end_us"] - m["commitment"]["at_us"]) / 1000)
             times.append(
-                f"Committed to 3 for {since_ms} ms: of all things that come into view, in each class, at most 5 % are "
+                f"Committed to 3 for {since_ms} ms: of all objects that come into view, in each class, at most 5 % are "
                 "committed to wrongly, if they are like those of the calibration."
             )
     assert said[-1] in times

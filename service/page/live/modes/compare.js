@@ -157,7 +157,7 @@ export class Compare {
   draw(nowMs) {
     this.events.draw(nowMs, state.paused || state.source === "file" || !this.streams.length);
     this.speaker.say(this.said, nowMs);
-    showBoxes(this.columns.find(({ things }) => things)?.things); // of the first model that finds any
+    showBoxes(this.columns.find(({ objects }) => objects)?.objects); // of the first model that finds any
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();

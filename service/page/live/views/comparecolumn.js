@@ -36,7 +36,7 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     Object.assign(this, { streaming: false, slow: "" });
-    this.took = this.things = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
+    this.took = this.objects = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
     this.say("…");
   }
 
@@ -52,7 +52,7 @@ export class Column {
 
   /** Show one step of a stream; `label` is the label that does not flicker. */
   step(message) {
-    Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, things: message.objects, number: message.step });
+    Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, objects: message.objects, number: message.step });
     const confidence = message.probabilities[this.model.labels.indexOf(message.label)] ?? message.confidence;
     this.steps = [...(message.reset ? [] : this.steps), { ...message, label: message.label, confidence }].slice(-BARS);
   }
