@@ -48,7 +48,7 @@ class Step(NamedTuple):
     layer_spikes: Tensor  # int64 [N, L]
     synops: Tensor  # int64 [N]
     fired: Tensor  # uint8 [N, F], a bit for each neuron (metering.py, packed); F = 0 unless probed
-    rates: Tensor  # float32 [N, S], firing rates that `in_distribution` is judged by (novelty/rates.py); S = 0 without it
+    rates: Tensor  # float32 [N, S], firing rates for `in_distribution` (models/novelty/rates.py); S = 0 without it
 
 
 @dataclass(frozen=True)

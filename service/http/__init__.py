@@ -1,4 +1,4 @@
 """The HTTP layer that every request passes: server, connections, access checks, logs, metrics, errors and bodies.
 
-`server`, `door` (open connections), `gate`, `shares`, `logs`, `metrics`, `errors`, `bodies`.
+`server`, `connections` (who may open one, and which are open), `gate`, `shares`, `logs`, `metrics`, `errors`, `bodies`.
 """

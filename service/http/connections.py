@@ -146,17 +146,17 @@ def key_of(peer: Any, own: Any) -> Key:
 
 
 class Counted(asyncio.Protocol):
-    """What asyncio tells a protocol of uvicorn, told to the door as well. To be mixed into uvicorn's classes."""
+    """What asyncio tells a protocol of uvicorn, told to the connection limiter as well. To be mixed into uvicorn's classes."""
 
-    connections: ConnectionLimiter
+    limiter: ConnectionLimiter
     connection: Connection
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
-        self.connection = self.connections.enter(cast(asyncio.Transport, transport))
+        self.connection = self.limiter.enter(cast(asyncio.Transport, transport))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self.connections.leave(self.connection)
+        self.limiter.leave(self.connection)
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
@@ -195,9 +195,9 @@ class CountedFrames(Counted):
                 return
             begun = time.thread_time()
             super().data_received(data[at : at + SLICE])
-            if not self.connections.parsing.allows(mine.client, time.thread_time() - begun):
+            if not self.limiter.parsing.allows(mine.client, time.thread_time() - begun):
                 mine.end(TOO_MANY_FRAMES)
-            self.connections.check(mine)  # pongs that nobody reads
+            self.limiter.check(mine)  # pongs that nobody reads
         if not self.greeted:  # the request of the handshake: uvicorn never answers one that it cannot parse
             self.greeted = True
             asyncio.get_running_loop().call_soon(mine.expect, 400, calls)  # after the application has been called

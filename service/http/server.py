@@ -60,11 +60,11 @@ def of_interest(record: logging.LogRecord) -> bool:
 def server(app: Starlette, settings: Settings, greeting: str = "") -> Server:
     """Return the server of an app; `serve` runs it."""
     logging.getLogger("uvicorn.error").addFilter(of_interest)
-    connections = {"connections": app.state.runtime.connections}
+    limiter = {"limiter": app.state.runtime.connections}
     config = uvicorn.Config(
         app,
-        http=type("Requests", (CountedRequests, HttpToolsProtocol), connections),
-        ws=type("Frames", (CountedFrames, WebSocketsSansIOProtocol), connections),
+        http=type("Requests", (CountedRequests, HttpToolsProtocol), limiter),
+        ws=type("Frames", (CountedFrames, WebSocketsSansIOProtocol), limiter),
         ws_max_size=settings.max_message,
         ws_per_message_deflate=False,
         ws_ping_interval=20,

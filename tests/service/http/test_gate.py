@@ -27,7 +27,7 @@ class Asked:
     def __init__(self, *, draining: bool = False, **changes: Any) -> None:
         self.clients: list[str] = []
         settings = Settings(**changes)
-        runtime = SimpleNamespace(settings=settings, door=ConnectionLimiter(settings), draining=draining)
+        runtime = SimpleNamespace(settings=settings, connections=ConnectionLimiter(settings), draining=draining)
         self.gate = Gate(self.app, runtime, frozenset({"/", "/app.js", *HEALTH}))
 
     async def app(self, scope: Scope, receive: Receive, send: Send) -> None:
