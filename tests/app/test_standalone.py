@@ -22,7 +22,7 @@ from spikesight.models.export.parity import ExportError
 from tests.support.exporting import CARD, CONFIG
 from tests.support.models import ann, lively, some_known
 
-DIGITS = Card(replace(CARD.contract, height=34, width=34, task="detection"), ("0", "1", "3"))
+DIGITS = Card(replace(CARD.contract, height=34, width=34), ("0", "1", "3"))
 
 
 @pytest.fixture(scope="module")

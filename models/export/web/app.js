@@ -119,8 +119,8 @@ function begin(source, title, note, sensor = null) {
   answer.clear();
   inside.setMaps(of.layers, of.contract, facts.contract.bin_us);
   trace.setLabels(facts.labels, facts.contract.bin_us);
-  $("tip").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
-  $("tip").hidden = source !== "camera";
+  $("train-note").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
+  $("train-note").hidden = source !== "camera";
   events.clear();
   events.resize(width, height);
   preview.resize(FRAME.width, FRAME.height);
