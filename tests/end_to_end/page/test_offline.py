@@ -216,7 +216,7 @@ def test_time_that_steps_back_or_leaps_gives_the_bins_of_the_service(seen: Visit
     packets = np.split(events, np.sort(generator.choice(len(t), 40, replace=False)))
     given = [list(packet.tobytes()) for packet in packets]
     own = load(find("nmnist"))[1].contract
-    moving = replace(own, frame="object", window="", height=16, width=16)
+    moving = replace(own, frame="object", task="classification", height=16, width=16)
     for contract in (replace(own, filter_us=0), own, own.at(10), moving, moving.at(10)):
         pipeline = InputPipeline(Card(contract, ("a",)), SensorSize(34, 34))
         expected = [one for packet in packets for one in pipeline.push(packet)]
@@ -252,7 +252,7 @@ def test_python_c_and_the_page_answer_a_recording_alike(sensor: SensorSize, visi
     complete = [one._replace(committed="-") for one in expected][: len(found)]
     assert len(expected) - len(found) <= 1, "the page closes no bin that goes on"
     assert_same(found, complete)
-    assert {one.label for one in complete} > {"unknown", "nothing"}
+    assert {one.step_label for one in complete} > {"unknown", "nothing"}
 
 
 def steps_of(seen: Visit) -> int:

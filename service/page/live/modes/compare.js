@@ -20,7 +20,6 @@ const takesEvents = ({ contract }) => contract.kind === "events";
 const ofEvents = () => ["sample", "server"].includes(state.source) || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
 
 export class Compare {
-  /** parts: as OneStream's. */
   constructor(parts) {
     Object.assign(this, parts, { columns: [], streams: [], rounds: null, drawnMs: 0 });
     this.picked = null; // names, once somebody has picked
@@ -28,8 +27,6 @@ export class Compare {
     this.speaker = new Speaker($("compare-live"));
     on("compare-at", "input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
   }
-
-  // ---- which models
 
   /** Image models before event models, ordered by origin. */
   get models() {
@@ -151,8 +148,6 @@ export class Compare {
     if (!taker || file.type.startsWith("image/")) return null;
     return new SpikeTrain(await server.encode(file, taker.model.name, "dvs", 16, false, state.token()));
   }
-
-  // ---- steps
 
   draw(nowMs) {
     this.events.draw(nowMs, state.paused || state.source === "file" || !this.streams.length);

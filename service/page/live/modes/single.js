@@ -43,8 +43,6 @@ export class Single extends OneStream {
     tell("idle");
   }
 
-  // ---- a stream
-
   /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
   open({ width, height, source }) {
     this.events.resize(width, height);
@@ -54,7 +52,6 @@ export class Single extends OneStream {
     this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
-  /** Set whether to probe the network from now on. */
   probe(probe) {
     const { stream } = this;
     if (state.source === "file" && this.files.train) this.files.load(true);
@@ -92,14 +89,10 @@ export class Single extends OneStream {
     this.latestMs = performance.now();
   }
 
-  // ---- a file
-
   async file(file) {
     await this.files.open(file);
     return this.files.train;
   }
-
-  // ---- pictures
 
   draw(nowMs) {
     const { events, trace, inside, answer, meters, latest } = this;

@@ -8,7 +8,6 @@ const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" }
 const BARS = 36; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
-/** The column's title. */
 export function originOf({ origin, contract }) {
   return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
@@ -40,7 +39,6 @@ export class Column {
     this.say("…");
   }
 
-  /** Show a sentence instead of an answer. */
   say(text) {
     this.text = text;
   }
@@ -71,7 +69,6 @@ export class Column {
     return { ...last, spikes: sum("spikes"), synops: sum("synops"), count };
   }
 
-  /** Describe the answer `after` in words. */
   said(now) {
     return headline({ labels: this.model.labels, label: now?.label, probabilities: now?.probabilities });
   }
