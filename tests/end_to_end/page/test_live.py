@@ -167,6 +167,8 @@ def test_several_things_have_a_box_and_a_label_each(visit: Visitor, before_the_c
     seen.until(lambda: {"3", "2"} <= set(boxes.all_text_contents()), "two boxes")
     seen.until_says("3 and 2")
     assert {"3", "2"} <= {one["label"] for m in seen.of("prediction") for one in m["objects"]}
+    assert re.fullmatch("Evidence: [23], the leading object", seen.text("#trace-title"))
+    assert seen.text("#inside-note") == "the likeliest object of each step"
     cv2.imwrite(str(tmp_path / "two.png"), card(0))
     seen.drop(tmp_path / "two.png")
     spike_train(seen)
