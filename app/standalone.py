@@ -46,9 +46,16 @@ def write_folder(folder: Path | str, network: nn.Module, card: Card, name: str) 
         view = write_view(partial, network, card, memory) if card.contract.task == "detection" else None
         for part in (PAGE / "shared", WEB):
             shutil.copytree(part, partial / part.name, ignore=shutil.ignore_patterns(".*"))
-        for name in ("index.html", "engine.wasm"):
-            (partial / WEB.name / name).rename(partial / name)
+        (partial / WEB.name / "engine.wasm").rename(partial / "engine.wasm")
+        (partial / "index.html").write_text(markup(), "utf-8")
         write_facts(partial, card, name, engine, view)
+
+
+def markup() -> str:
+    """Return the service's page without the parts that need the service, and with what stands in for them."""
+    text = (PAGE / "live" / "index.html").read_text("utf-8")
+    text = re.sub(r" *<!--service-->.*?<!--/service-->\n", "", text, flags=re.DOTALL)
+    return re.sub(r"<!--alone (.*?)-->", r"\1", text, flags=re.DOTALL)
 
 
 def write_view(folder: Path, network: nn.Module, card: Card, memory: BlockMemory) -> dict[str, Any]:

@@ -391,18 +391,17 @@ class Stream:
         return self.seq
 
     def _send(self, message: str | bytes) -> None:
-        while True:
-            socket = self._socket
-            try:
-                return socket.send(message)
-            except ConnectionClosed as error:
-                self._open_again(socket, error)
+        self._over(lambda socket: socket.send(message))
 
     def _receive(self, timeout_s: float | None) -> str | bytes:
+        return self._over(lambda socket: socket.recv(timeout_s))
+
+    def _over(self, call: Callable[[ClientConnection], Any]) -> Any:
+        """Return what `call` returns for the connection, which is opened again as long as it is lost."""
         while True:
             socket = self._socket
             try:
-                return socket.recv(timeout_s)
+                return call(socket)
             except ConnectionClosed as error:
                 self._open_again(socket, error)
 

@@ -80,18 +80,9 @@ class Reader:
         self.add(fx_node, "neuron", shape=(1,))  # the channel count is measured on a sample later
 
     def max_pool(self, fx_node: fx.Node, module: Any) -> None:
-        stride = module.stride if module.stride is not None else module.kernel_size
         if module.return_indices:
             raise ConversionError(f"max-pool {fx_node.name} returns indices")
-        self.add(
-            fx_node,
-            "max_pool",
-            kernel=pair(module.kernel_size),
-            stride=pair(stride),
-            padding=pair(module.padding),
-            dilation=pair(module.dilation),
-            ceil=bool(module.ceil_mode),
-        )
+        self.add(fx_node, "max_pool", dilation=pair(module.dilation), **_window(module))
 
     def avg_pool(self, fx_node: fx.Node, module: Any) -> None:
         if isinstance(module.kernel_size, fx.Node) or any(isinstance(k, fx.Node) for k in as_tuple(module.kernel_size)):
@@ -99,15 +90,7 @@ class Reader:
             return
         if module.divisor_override:
             raise ConversionError(f"average pool {fx_node.name} overrides its divisor")
-        self.add(
-            fx_node,
-            "avg_pool",
-            kernel=pair(module.kernel_size),
-            stride=pair(module.stride if module.stride is not None else module.kernel_size),
-            padding=pair(module.padding),
-            ceil=bool(module.ceil_mode),
-            count_padding=bool(module.count_include_pad),
-        )
+        self.add(fx_node, "avg_pool", count_padding=bool(module.count_include_pad), **_window(module))
 
     def global_pool(self, fx_node: fx.Node, size: Any) -> None:
         if any(s is None for s in as_tuple(size)):
@@ -176,6 +159,16 @@ def pair(value: Any) -> tuple[int, int]:
     """Return an int or a pair as a pair of ints."""
     values = tuple(value) if isinstance(value, (tuple, list)) else (value, value)
     return int(values[0]), int(values[-1])
+
+
+def _window(module: Any) -> dict[str, Any]:
+    """Return what the two kinds of pools with a window have in common."""
+    return {
+        "kernel": pair(module.kernel_size),
+        "stride": pair(module.stride if module.stride is not None else module.kernel_size),
+        "padding": pair(module.padding),
+        "ceil": bool(module.ceil_mode),
+    }
 
 
 def only(fx_node: fx.Node) -> Any:

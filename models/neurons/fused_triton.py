@@ -64,10 +64,8 @@ def _state(u, theta, DELAY: tl.constexpr, ZERO: tl.constexpr, INCLUSIVE: tl.cons
 
 
 @triton.jit
-def _forward(
-    x_at, before_at, beta_at, spikes_at, after_at, steps, count, beta, theta,
-    DELAY: tl.constexpr, ZERO: tl.constexpr, INCLUSIVE: tl.constexpr, SCALED: tl.constexpr, SIZE: tl.constexpr,
-):  # fmt: skip
+def _start(before_at, beta_at, count, beta, SCALED: tl.constexpr, SIZE: tl.constexpr):
+    """Return a program's neurons, which of them exist, beta, the input's gain, and the state before the first step."""
     lane = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
     inside = lane < count
     if beta_at is not None:
@@ -76,6 +74,15 @@ def _forward(
     state = tl.zeros([SIZE], tl.float32)
     if before_at is not None:
         state = tl.load(before_at + lane, inside, 0.0)
+    return lane, inside, beta, gain, state
+
+
+@triton.jit
+def _forward(
+    x_at, before_at, beta_at, spikes_at, after_at, steps, count, beta, theta,
+    DELAY: tl.constexpr, ZERO: tl.constexpr, INCLUSIVE: tl.constexpr, SCALED: tl.constexpr, SIZE: tl.constexpr,
+):  # fmt: skip
+    lane, inside, beta, gain, state = _start(before_at, beta_at, count, beta, SCALED, SIZE)
     for t in range(steps):
         at = t * count + lane
         x = tl.load(x_at + at, inside, 0.0).to(tl.float32)
@@ -93,14 +100,7 @@ def _backward(
     DELAY: tl.constexpr, ZERO: tl.constexpr, INCLUSIVE: tl.constexpr, SCALED: tl.constexpr,
     DETACH: tl.constexpr, KIND: tl.constexpr, SIZE: tl.constexpr,
 ):  # fmt: skip
-    lane = tl.program_id(0).to(tl.int64) * SIZE + tl.arange(0, SIZE)
-    inside = lane < count
-    if beta_at is not None:
-        beta = tl.load(beta_at).to(tl.float32)
-    gain = 1 - beta if SCALED else 1.0
-    first = tl.zeros([SIZE], tl.float32)
-    if before_at is not None:
-        first = tl.load(before_at + lane, inside, 0.0)
+    lane, inside, beta, gain, first = _start(before_at, beta_at, count, beta, SCALED, SIZE)
     state = first
     for t in range(steps):
         at = t * count + lane

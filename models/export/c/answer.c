@@ -1,6 +1,4 @@
-/* ---------------------------------------------------------------------------------------------------------------------
- * The answer: readout.h with this network's sizes, and what is committed to.
- */
+/* The answer: readout.h with this network's sizes, and what is committed to. */
 enum { CLASSES = SPIKESIGHT_CLASSES };
 
 /* The class that leads all others by more than a wrong one does in view of them: conformal prediction. */

@@ -1,6 +1,4 @@
-/* ---------------------------------------------------------------------------------------------------------------------
- * Events to steps of the network: front.h and follow.h with this network's sizes, and the words of cameras.
- */
+/* Events to steps of the network: front.h and follow.h with this network's sizes, and the words of cameras. */
 #if SPIKESIGHT_EVENTS
 static void step_of(void *yours, const SpikesightBin *bin) {
     Spikesight *s = yours;

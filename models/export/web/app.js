@@ -1,8 +1,8 @@
 // The page without a server: source (camera, video, picture, recording) -> emulator -> bins -> network -> answer.
 
-import { Answer, foundIn, taskOf, titleOf } from "../shared/answer.js";
+import { Answer, evidenceTitle, foundIn, taskOf, titleOf } from "../shared/answer.js";
 import { Camera, complain, FRAME, Video } from "../shared/sources/camera.js";
-import { $, buttonList, hideNotice, listenForFiles, notice, on, pill, repaint, sentence } from "../shared/dom.js";
+import { $, buttonList, hideNotice, listenForFiles, notice, on, pill, repaint, sentence, write } from "../shared/dom.js";
 import { EventView } from "../shared/pictures/eventview.js";
 import { Player } from "../shared/sources/player.js";
 import { NetworkView } from "../shared/pictures/network.js";
@@ -36,8 +36,6 @@ let eye = null, binner = null, player = null, restart = false; // eye: frames to
 let clock = null; // {frameMs: when the last frame came, ms: what the stream takes for it}
 let visit = null; // a new object with each choice of a source, so that what comes late for an earlier one is known
 
-// ---- the path of events
-
 /** Run the network on bins, one after another. If it is too far behind, old bins are skipped and the membranes reset. */
 function classify(bins) {
   const most = Math.max(1, Math.ceil(MOST_BEHIND_US / facts.contract.bin_us));
@@ -68,7 +66,6 @@ function take(seen, { width, height }, bins) {
   }
 }
 
-/** Process a frame of the camera, a video or a picture. */
 function frame(canvas, captureMs) {
   preview.draw(canvas, captureMs);
   const { data } = canvas.getContext("2d").getImageData(0, 0, FRAME.width, FRAME.height);
@@ -85,8 +82,6 @@ setInterval(() => {
   playedMs = nowMs;
   if (packet) take(packet, state.sample, binner.push(packet));
 }, PLAY_EVERY_MS);
-
-// ---- sources
 
 /** Whether a network gets the frames' square middle. */
 const square = () => !facts.view && facts.contract.width === facts.contract.height;
@@ -119,8 +114,8 @@ function begin(source, title, note, sensor = null) {
   answer.clear();
   inside.setMaps(of.layers, of.contract, facts.contract.bin_us);
   trace.setLabels(facts.labels, facts.contract.bin_us);
-  $("tip").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
-  $("tip").hidden = source !== "camera";
+  $("train-note").textContent = source === "camera" ? taskOf(facts.labels).hint : "";
+  $("train-note").hidden = source !== "camera";
   events.clear();
   events.resize(width, height);
   preview.resize(FRAME.width, FRAME.height);
@@ -154,7 +149,6 @@ const startCamera = () => change(async () => {
   return runs;
 }, (error) => complain(error, startCamera));
 
-/** Fetch a recording's t64 events. */
 const recording = async ({ name }) => new Uint8Array(await bytes(`samples/${name}.t64`));
 
 const playSample = (item) => change(async (isHere) => {
@@ -177,21 +171,18 @@ function openFile(file) {
   }, () => notice("This file cannot be shown.", "Choose a picture or a video that this browser knows."));
 }
 
-// ---- one paint loop
-
 function paint(nowMs) {
   if (state.source === "none") return;
   events.draw(nowMs);
   inside.draw(nowMs);
   trace.draw();
+  write($("trace-title"), evidenceTitle(state.latest ?? {}));
   if (!state.latest) return;
   const { probabilities, label, step, nEvents, objects } = state.latest;
   answer.show({ probabilities, label, ...foundIn({ objects }) }, nowMs);
   boxes.draw($("preview"), objects);
   $("facts").textContent = `step ${step}, ${nEvents} events in it, ${state.stepMs.toFixed(1)} ms to compute`;
 }
-
-// ---- controls
 
 on("start", "click", startCamera);
 on("stop", "click", () => { stop(); $("start").focus(); });

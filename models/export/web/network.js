@@ -48,7 +48,6 @@ class Block {
     return new Numbers(this.engine.memory.buffer, this.place(name), this.places[name][1]);
   }
 
-  /** probe: whether to note which neurons fire. */
   notes(probe) {
     this.view(Uint8Array, "probed")[0] = probe ? 1 : 0;
   }
@@ -64,7 +63,6 @@ class Block {
 }
 
 export class Network extends Part {
-  /** facts: model.json. */
   constructor({ labels, contract }, block) {
     const { engine } = block, parts = ["sizes", "rules", "whiten", "placed", "lines", "taught", "head", "head_bias"];
     super(engine.network_open(block.at, ...parts.map((name) => block.place(name))));
@@ -73,7 +71,6 @@ export class Network extends Part {
     this.begin();
   }
 
-  /** Start on another source. */
   begin() {
     this.engine.network_begin(this.at);
   }
@@ -94,7 +91,6 @@ export class Network extends Part {
 
 /** A network that looks all over a view, and what finds objects in its answers. */
 class View extends Part {
-  /** facts: model.json. */
   constructor({ labels, view: { contract } }, block) {
     const { engine } = block, parts = ["sizes", "places", "levels"];
     super(engine.view_open(block.at, ...parts.map((name) => block.place(name)), block.places.levels[1] / 5));
@@ -102,7 +98,6 @@ class View extends Part {
     this.begin();
   }
 
-  /** Start on another source. */
   begin() {
     this.step = 0;
   }

@@ -30,8 +30,6 @@ const looker = () => (state.teaching ? teach : state.comparing ? compare : singl
 const sources = [Webcam, Film, Playback, Stills].map((Source) => new Source(preview, looker, stop));
 const [webcam, film, playback, stills] = sources;
 
-// ---- sources
-
 /** End the present source; for another: what was said of this one goes, too. */
 function stop(another = false) {
   if (another) hideNotice();
@@ -50,7 +48,6 @@ function watchServer(item) {
   $("stop").focus();
 }
 
-/** A file that the user chose or dropped. */
 function open(file, event) {
   if (file?.type.startsWith("video/")) film.start(file);
   else if (state.teaching) teach.files(event ? [...event.dataTransfer.files] : [file], undefined, event);
@@ -99,7 +96,6 @@ function sendSettings() {
   if (state.framed()) looker().command({ type: "settings", threshold: Number($("threshold").value), noise_hz: Number($("noise").value) });
 }
 
-/** Show what the chosen model is for. */
 const hint = () => ($("hint").textContent = taskOf(state.chosenModel()?.labels).hint);
 
 /** Remove the chosen model, which was taught and saved here. */
@@ -116,11 +112,7 @@ async function remove() {
   }
 }
 
-// ---- one paint loop
-
 repaint((nowMs) => state.source !== "none" && looker().draw(nowMs), () => state.stillView() && STILL_MS);
-
-// ---- controls
 
 on("start", "click", () => webcam.start());
 on("draw", "click", () => stills.draw());

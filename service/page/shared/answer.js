@@ -28,7 +28,7 @@ const SURE = 0.5; // least probability of a class that is the headline alone
 export const percent = (p) => `${Math.round(100 * p)} %`;
 
 /** In an answer of the service: classes that it does not rule out, null where it cannot tell; labels of all objects that it finds. */
-export const foundIn = ({ commitment, objects }) => ({ possible: commitment?.set ?? null, things: objects?.map(({ label }) => label) });
+export const foundIn = ({ commitment, objects }) => ({ possible: commitment?.set ?? null, objects: objects?.map(({ label }) => label) });
 
 /** The likeliest classes, among those that are possible if there are two. */
 function leaders({ labels, probabilities, possible }) {
@@ -38,18 +38,21 @@ function leaders({ labels, probabilities, possible }) {
 
 /** What is seen, in words: "3", "3 and 7", "not sure: 3 or 8", "no digit here"; "–" before there is evidence.
  * label: a class, "unknown", "nothing" or "". possible: classes that are not ruled out. objects: labels of all in view. */
-export function headline({ labels, label, probabilities = [], possible = null, things = [] }) {
-  if (things.length > 1) return `${things.slice(0, -1).join(", ")} and ${things.at(-1)}`;
+export function headline({ labels, label, probabilities = [], possible = null, objects = [] }) {
+  if (objects.length > 1) return `${objects.slice(0, -1).join(", ")} and ${objects.at(-1)}`;
   if (!labels.includes(label)) return label ? taskOf(labels)[label] ?? label : "–";
   const sure = (probabilities[labels.indexOf(label)] ?? 1) >= SURE;
   return sure ? label : `not sure: ${leaders({ labels, probabilities, possible }).slice(0, 2).join(" or ")}`;
 }
 
-const SLOW = "Frames come faster than it answers them. It has less to do while other programs rest, or when it looks for one thing alone (settings).";
+const SLOW = "Frames come faster than it answers them. It has less to do while other programs rest, or when it looks for one object alone (settings).";
+
+/** The title of the pane that shows the evidence: of several objects, for the leading one. */
+export const evidenceTitle = ({ label, objects }) => (objects?.length > 1 ? `Evidence: ${label}, the leading object` : "Evidence");
 
 /** Why that is the headline, in a sentence. */
-function reason({ labels, label, probabilities, possible = null, things = [] }) {
-  if (things.length > 1) return "Each of them has a box, and is judged alone.";
+function reason({ labels, label, probabilities, possible = null, objects = [] }) {
+  if (objects.length > 1) return "Each of them has a box, and is judged alone.";
   if (label === "nothing") return "Hardly anything changes, and an event camera sees change alone.";
   if (label === "unknown") return "Something is there, but it is unlike all that this model has learnt.";
   const [first, second] = leaders({ labels, probabilities, possible });
@@ -127,7 +130,7 @@ export class Answer {
   /** seen: as `headline` takes it, without labels. slow: why it is too old to be the headline, if it is. */
   show(seen, nowMs, slow = "") {
     const all = { labels: this.labels, ...seen }, best = this.labels.indexOf(seen.label), words = headline(all);
-    const several = seen.things?.length > 1;
+    const several = seen.objects?.length > 1;
     this.write(slow || words, slow ? SLOW : seen.label ? reason(all) : "");
     this.fade(slow && `${words}, a while ago`);
     this.root.classList.toggle("unlabelled", best < 0 && !several);

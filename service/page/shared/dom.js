@@ -12,10 +12,8 @@ export function element(tag, about = "", ...inside) {
   return made;
 }
 
-/** Set an element's text, if it is another one. */
 export const write = (node, text) => node.textContent === text || (node.textContent = text);
 
-/** Text as a whole sentence. */
 export const sentence = (text) => `${text.charAt(0).toUpperCase()}${text.slice(1)}${/[.!?]$/.test(text) ? "" : "."}`;
 
 /** The value of a CSS variable such as "--accent" under the present colour scheme. */

@@ -5,14 +5,7 @@ import pytest
 
 from corpora.noise import with_noise
 from spikesight.encoders.events import Events, EventsError, SensorSize, check_events, make_events
-from spikesight.encoders.preprocess.filters import (
-    FROM_HZ,
-    BackgroundActivity,
-    HotPixels,
-    NoiseGate,
-    Pool,
-    pools,
-)
+from spikesight.encoders.preprocess.filters import FROM_HZ, BackgroundActivity, HotPixels, NoiseGate, Pool, pools
 from tests.support.inputs.samples import some_events
 
 SIZE = SensorSize(24, 16)

@@ -43,7 +43,7 @@ WORDS = """async () => {
   const labels = [..."0123456789"], of = (shares) => labels.map((label) => shares[label] ?? 0);
   const said = (label, more) => headline({ labels, label, probabilities: of({ 1: 0.27, 7: 0.25, 4: 0.1 }), ...more });
   return [said(""), said("unknown"), said("1"), said("1", { possible: ["1", "4"] }),
-    said("1", { probabilities: of({ 1: 0.9 }) }), said("3", { things: ["3", "7", "7"] })];
+    said("1", { probabilities: of({ 1: 0.9 }) }), said("3", { objects: ["3", "7", "7"] })];
 }"""
 ASKED = """() => {
   const media = navigator.mediaDevices, give = media.getUserMedia.bind(media);
@@ -167,6 +167,8 @@ def test_several_things_have_a_box_and_a_label_each(visit: Visitor, before_the_c
     seen.until(lambda: {"3", "2"} <= set(boxes.all_text_contents()), "two boxes")
     seen.until_says("3 and 2")
     assert {"3", "2"} <= {one["label"] for m in seen.of("prediction") for one in m["objects"]}
+    assert re.fullmatch("Evidence: [23], the leading object", seen.text("#trace-title"))
+    assert seen.text("#inside-note") == "the likeliest object of each step"
     cv2.imwrite(str(tmp_path / "two.png"), card(0))
     seen.drop(tmp_path / "two.png")
     spike_train(seen)
@@ -302,7 +304,7 @@ def test_a_sample_is_played_stepped_and_answered_from_shorter_steps(visit: Visit
         if m["commitment"]["label"] == "3":
             since_ms = round((m["end_us"] - m["commitment"]["at_us"]) / 1000)
             times.append(
-                f"Committed to 3 for {since_ms} ms: of all things that come into view, in each class, at most 5 % are "
+                f"Committed to 3 for {since_ms} ms: of all objects that come into view, in each class, at most 5 % are "
                 "committed to wrongly, if they are like those of the calibration."
             )
     assert said[-1] in times

@@ -20,7 +20,6 @@ const takesEvents = ({ contract }) => contract.kind === "events";
 const ofEvents = () => ["sample", "server"].includes(state.source) || (state.source === "file" && state.input && !state.input.type.startsWith("image/"));
 
 export class Compare {
-  /** parts: as OneStream's. */
   constructor(parts) {
     Object.assign(this, parts, { columns: [], streams: [], rounds: null, drawnMs: 0 });
     this.picked = null; // names, once somebody has picked
@@ -28,8 +27,6 @@ export class Compare {
     this.speaker = new Speaker($("compare-live"));
     on("compare-at", "input", () => { this.follow = $("compare-at").value === $("compare-at").max; this.show(); });
   }
-
-  // ---- which models
 
   /** Image models before event models, ordered by origin. */
   get models() {
@@ -152,12 +149,10 @@ export class Compare {
     return new SpikeTrain(await server.encode(file, taker.model.name, "dvs", 16, false, state.token()));
   }
 
-  // ---- steps
-
   draw(nowMs) {
     this.events.draw(nowMs, state.paused || state.source === "file" || !this.streams.length);
     this.speaker.say(this.said, nowMs);
-    showBoxes(this.columns.find(({ things }) => things)?.things); // of the first model that finds any
+    showBoxes(this.columns.find(({ objects }) => objects)?.objects); // of the first model that finds any
     if (state.source === "file" || nowMs - this.drawnMs < DRAW_MS) return;
     this.drawnMs = nowMs;
     this.show();

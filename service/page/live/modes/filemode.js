@@ -8,6 +8,9 @@ import { opened } from "../../shared/pictures/spikes.js";
 import { short } from "../views/meters.js";
 import { SpikeTrain } from "../views/spiketrain.js";
 
+/** What of several objects the pane inside the network shows. */
+export const insideNote = ({ objects }) => (objects?.length > 1 ? "the likeliest object of each step" : "");
+
 export class FileMode {
   /** views: {answer, trace, inside, meters}; fail(error). */
   constructor({ answer, trace, inside, meters }, fail) {
@@ -79,7 +82,7 @@ export class FileMode {
     this.inside.setMaps(train.maps ?? [], this.contract, train.answers?.[0].end_us - train.answers?.[0].start_us || 1);
     if (train.inside) this.inside.show(train.inside.map(opened));
     const input = train.values === "intensity" ? "the input: the same value at every step" : `the input: ${short(train.n_spikes)} spikes in ${train.steps} steps, each row a pixel`;
-    $("inside-note").textContent = train.inside ? "" : input;
+    $("inside-note").textContent = train.inside ? insideNote(this.result) : input;
     if (train.answers) this.trace.show(train.answers);
     $("events-legend").hidden = train.channels !== 2;
     this.paint(again ? this.step : train.busiest);
@@ -92,7 +95,7 @@ export class FileMode {
     this.paint(step);
     this.trace.point(train.answers ? step : null);
     const said = train.answers?.[step];
-    if (said) this.answer.show({ probabilities: said.probabilities, label: said.label, things: foundIn(said).things }, performance.now());
+    if (said) this.answer.show({ probabilities: said.probabilities, label: said.label, objects: foundIn(said).objects }, performance.now());
   }
 
   /** Draw only the frame of a step, while the final answer stays. */

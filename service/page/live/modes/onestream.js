@@ -14,7 +14,6 @@ export class Paced {
     this.begun();
   }
 
-  /** A stream begins. */
   begun() {
     this.inputs = []; // {ms, sent} of the last frames and packets
     this.answeredMs = this.slowMs = -Infinity; // capture time of the last one that was answered; when it was too old
@@ -53,7 +52,6 @@ export class OneStream extends Paced {
     });
   }
 
-  /** The stream's state is another one. */
   changed(status, why) {
     return report(status, why, this.stop);
   }

@@ -1,7 +1,7 @@
 // One model: a stream or a file, with everything that is shown of the network's activity.
 
-import { Answer, foundIn, taskOf } from "../../shared/answer.js";
-import { $, notice } from "../../shared/dom.js";
+import { Answer, evidenceTitle, foundIn, taskOf } from "../../shared/answer.js";
+import { $, notice, write } from "../../shared/dom.js";
 import { tell } from "../panel/connection.js";
 import { showBoxes } from "../panel/layout.js";
 import { state } from "../state.js";
@@ -10,7 +10,7 @@ import { showCommitment } from "../views/conformal.js";
 import { NetworkView } from "../../shared/pictures/network.js";
 import { Trace } from "../../shared/pictures/plots.js";
 import { opened } from "../../shared/pictures/spikes.js";
-import { FileMode } from "./filemode.js";
+import { FileMode, insideNote } from "./filemode.js";
 import { OneStream } from "./onestream.js";
 
 const SILENT_MS = 3000; // without an answer; a recording at a quarter of its speed rests for one second
@@ -43,8 +43,6 @@ export class Single extends OneStream {
     tell("idle");
   }
 
-  // ---- a stream
-
   /** Open a stream of frames or events of width x height, or of a camera of the server (source). */
   open({ width, height, source }) {
     this.events.resize(width, height);
@@ -54,7 +52,6 @@ export class Single extends OneStream {
     this.stream.open({ model: shared ? null : $("model").value || null, probe, token: state.token() || undefined, width, height, picture: true, ...(binMs && { bin_ms: binMs }), ...(several && { objects: 8 }), ...(source && { source, live: true }) });
   }
 
-  /** Set whether to probe the network from now on. */
   probe(probe) {
     const { stream } = this;
     if (state.source === "file" && this.files.train) this.files.load(true);
@@ -92,24 +89,22 @@ export class Single extends OneStream {
     this.latestMs = performance.now();
   }
 
-  // ---- a file
-
   async file(file) {
     await this.files.open(file);
     return this.files.train;
   }
-
-  // ---- pictures
 
   draw(nowMs) {
     const { events, trace, inside, answer, meters, latest } = this;
     events.draw(nowMs, state.paused || state.source === "file");
     trace.draw();
     showBoxes(state.source === "file" ? this.files.objects : latest?.objects);
+    write($("trace-title"), evidenceTitle((state.source === "file" ? this.files.result : latest) ?? {}));
     inside.draw(nowMs, state.paused, state.source === "sample" ? Number($("speed").value) : 1);
     if (state.source === "file") return;
     meters.draw(nowMs);
     if (!latest) return;
+    if (latest.objects) write($("inside-note"), insideNote(latest));
     const { probabilities, label } = latest, slow = this.tooSlow(nowMs);
     answer.show({ probabilities, label, ...foundIn(latest) }, nowMs, slow);
     showCommitment($("committed"), latest, this.errorRate);

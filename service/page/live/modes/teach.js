@@ -73,7 +73,7 @@ export class Teach extends OneStream {
 
   showScore() {
     const { expected = [], ready, advice = [], can_save: canSave, quiet, learning } = this.session ?? {};
-    const [first = ready ? "it answers already" : "show two things, and it begins to answer", ...rest] = expected;
+    const [first = ready ? "it answers already" : "show two objects, and it begins to answer", ...rest] = expected;
     $("teach-score").textContent = sentence(first);
     $("teach-same").textContent = rest.map(sentence).join(" ");
     $("teach-score").classList.toggle("learning", Boolean(learning));
@@ -124,7 +124,7 @@ export class Teach extends OneStream {
 
   /** The model's name; a folder has no blanks. */
   get name() {
-    return $("teach-name").value.trim().replace(/\s+/g, "-") || "my-things";
+    return $("teach-name").value.trim().replace(/\s+/g, "-") || "my-objects";
   }
 
   async save() {

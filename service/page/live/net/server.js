@@ -19,7 +19,6 @@ export const ask = async (...words) => (await call(...words)).json();
 export const models = (token) => ask("v1/models", token);
 export const encodings = (token) => ask("v1/encodings", token);
 
-/** Remove a model that was taught and saved. */
 export const remove = (name, token) => call(`v1/models/${encodeURIComponent(name)}`, token, "DELETE");
 
 /** List the shipped recordings; a server without any is no error. */

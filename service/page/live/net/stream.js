@@ -10,16 +10,16 @@ export const KIND = Object.freeze({ image: 0, t64: 1 });
  *   step_us: number, probe_us: number, steps: number, ann_macs: number, error_rate: number }} Ready
  * @typedef {{ title: string, channels: number, height: number, width: number, thresholds: number[] }} Layer
  * @typedef {{ type: "prediction", seq: number, t: number, step: number, start_us: number, end_us: number, label: string,
- *   index: number, probabilities: number[], confidence: number, in_distribution: number | null, commitment: Commitment | null, label: string, n_events: number, spikes: number, layer_spikes: number[],
- *   synops: number, total_spikes: number, total_synops: number, queue_ms: number, step_ms: number,
- *   dropped: number, reset: boolean, logits?: number[], camera?: string | null,
- *   objects?: Thing[], inside?: Inside }} Prediction
+ *   top1: string, index: number, probabilities: number[], confidence: number, in_distribution: number | null,
+ *   commitment: Commitment | null, n_events: number, spikes: number, layer_spikes: number[], synops: number,
+ *   total_spikes: number, total_synops: number, queue_ms: number, step_ms: number, dropped: number, reset: boolean,
+ *   logits?: number[], camera?: string | null, objects?: Detected[], inside?: Inside }} Prediction
  * @typedef {{ label: string | null, set: string[], risk: number, shifted: boolean | null, at_us: number | null }} Commitment
  * @typedef {{ input: string, fired: string, membranes: number[] | null }} Inside  with `probe` in hello: base64 of the input's
  *   bytes and of a bit a neuron (docs/service/streams.md), and the membranes at the place that is probed
  * @typedef {boolean | [number, number, number]} Probe  [layer, row, column]: at the membranes of the neurons there, too
  * @typedef {{ id: number, box: [number, number, number, number], label: string, confidence: number, in_distribution: number | null,
- *   commitment: Commitment | null }} Thing  with `objects` in hello, as they are read; box: left, top, width, height in pixels
+ *   commitment: Commitment | null }} Detected  with `objects` in hello, as they are read; box: left, top, width, height in pixels
  * @typedef {{ type: "ack" | "error", seq: number, t?: number, dropped?: number, error?: string }} Ack
  * @typedef {{ seq: number, step: number, width: number, height: number, n: number, pairs: Uint16Array }} Picture
  *   of the latest n events: pairs of x and y, the polarity in y's top bit

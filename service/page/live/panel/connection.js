@@ -17,7 +17,6 @@ export function sentences(status, { code, reason, attempt, wasReady }, source) {
 
 const KINDS = { late: "busy", reading: "idle" };
 
-/** Show the status. */
 export const tell = (status) => pill(KINDS[status] ?? status, WORDS[status]);
 
 /** Report a stream's state to the user; stop() ends the source when waiting is of no use. */

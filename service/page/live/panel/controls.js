@@ -9,8 +9,6 @@ import { state } from "../state.js";
 export const calm = matchMedia("(prefers-reduced-motion: reduce)");
 const FORMATS = { threshold: (v) => v.toFixed(2), noise: (v) => `${v} Hz` };
 
-// ---- lists
-
 /** Fill the lists; play(item) and watch(item) are called for the user's choice, again() to try again. */
 export async function load(play, watch, again) {
   hideNotice();
@@ -27,8 +25,6 @@ export async function load(play, watch, again) {
   buttonList($("cameras"), cameras, (item) => item.source, (item) => `Watch ${item.source}`, watch);
   return (state.samples = samples);
 }
-
-// ---- settings
 
 const BINS_MS = [1, 2, 5, 10, 20];
 

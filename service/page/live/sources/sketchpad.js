@@ -73,7 +73,6 @@ export class Sketchpad {
     context.stroke();
   }
 
-  /** Clear the sheet and write this digit. */
   write(digit) {
     this.clear();
     const { width, height } = this.canvas, side = 0.72 * height;
@@ -81,7 +80,6 @@ export class Sketchpad {
     this.changed();
   }
 
-  /** The sheet as a PNG file. */
   file() {
     return new Promise((resolve) => this.canvas.toBlob((blob) => resolve(new File([blob], "drawing.png", { type: "image/png" })), "image/png"));
   }

@@ -28,7 +28,6 @@ export class Stills {
     if (train?.exposure) await this.picture(train.exposure, Infinity);
   }
 
-  /** Clear the sheet. */
   draw() {
     this.stop(true);
     arrange("file", { title: "Drawing", note: "draw, or press a digit" });

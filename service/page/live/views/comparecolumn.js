@@ -8,7 +8,6 @@ const ORIGINS = { direct: "Direct SNN", converted: "Converted SNN", ann: "ANN" }
 const BARS = 36; // steps of a stream that are shown
 const WORDED = 10; // so few bars have room for their label
 
-/** The column's title. */
 export function originOf({ origin, contract }) {
   return origin === "direct" && contract.kind === "events" ? "Direct SNN, events" : ORIGINS[origin];
 }
@@ -36,11 +35,10 @@ export class Column {
   clear() {
     this.steps = []; // {label, confidence, spikes, synops} of each step
     Object.assign(this, { streaming: false, slow: "" });
-    this.took = this.things = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
+    this.took = this.objects = this.stepMacs = null; // stepMacs: what an ANN would do a step of a stream
     this.say("…");
   }
 
-  /** Show a sentence instead of an answer. */
   say(text) {
     this.text = text;
   }
@@ -52,7 +50,7 @@ export class Column {
 
   /** Show one step of a stream; `label` is the label that does not flicker. */
   step(message) {
-    Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, things: message.objects, number: message.step });
+    Object.assign(this, { streaming: true, text: "", took: `${message.step_ms.toFixed(1)} ms a step`, objects: message.objects, number: message.step });
     const confidence = message.probabilities[this.model.labels.indexOf(message.label)] ?? message.confidence;
     this.steps = [...(message.reset ? [] : this.steps), { ...message, label: message.label, confidence }].slice(-BARS);
   }
@@ -71,7 +69,6 @@ export class Column {
     return { ...last, spikes: sum("spikes"), synops: sum("synops"), count };
   }
 
-  /** Describe the answer `after` in words. */
   said(now) {
     return headline({ labels: this.model.labels, label: now?.label, probabilities: now?.probabilities });
   }

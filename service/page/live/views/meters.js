@@ -7,11 +7,11 @@ const SMOOTH = 0.12;
 
 const METERS = {
   events: "Events", spikes: "Spikes", synops: "Synaptic operations", step: "Step time", latency: "Latency, end to end",
-  rate: "Frames answered", dropped: "Frames dropped",
+  rate: "Frames answered",
 };
 const EXPLAINED = {
   synops: "How often a spike reaches a synapse: one addition each", step: "What the server takes for a step of the network",
-  latency: "From a frame's capture until its answer is here", dropped: "Frames that were not sent, as the server was still at work",
+  latency: "From a frame's capture until its answer is here", rate: "Frames that come faster than the network answers are left out, so that answers are never old",
 };
 
 /** 1234567 -> "1.23 M" */
@@ -26,7 +26,7 @@ export function short(value) {
 export class Meters {
   constructor(list) {
     this.cells = Object.fromEntries(Object.entries(METERS).map(([key, title]) => {
-      const className = key === "rate" || key === "dropped" ? "live-only" : "", value = element("dd", { data: { meter: key } });
+      const className = key === "rate" ? "live-only" : "", value = element("dd", { data: { meter: key } });
       list.append(element("div", { className, title: EXPLAINED[key] ?? "" }, element("dt", "", title), value));
       return [key, value];
     }));
@@ -35,7 +35,7 @@ export class Meters {
 
   /** annMacs: multiply-adds of the ANN that is compared; silent: it is an ANN, without spikes. */
   clear(annMacs = 0, silent = false) {
-    Object.assign(this, { annMacs, silent, answers: [], bins: [], mean: {}, dropped: 0 });
+    Object.assign(this, { annMacs, silent, answers: [], bins: [], mean: {} });
     this.clockOffset = 0; // of the messages' times against this page's clock
     Object.keys(METERS).forEach((key) => this.write(key, "–"));
   }
@@ -52,9 +52,8 @@ export class Meters {
   }
 
   answered(message, nowMs, dropped) {
-    this.answers.push({ nowMs, seq: message.seq });
+    this.answers.push({ nowMs, seq: message.seq, dropped: dropped + (message.dropped ?? 0) });
     this.smooth("latency", nowMs + this.clockOffset - message.t);
-    this.dropped = dropped + (message.dropped ?? 0);
   }
 
   draw(nowMs) {
@@ -65,8 +64,8 @@ export class Meters {
     if (this.mean.spikes !== undefined) this.costs(this.mean.spikes, this.mean.synops, "a step");
     if (this.mean.step !== undefined) this.write("step", this.mean.step.toFixed(1), "ms");
     if (this.mean.latency !== undefined) this.write("latency", this.mean.latency.toFixed(0), "ms");
-    this.write("rate", String(new Set(this.answers.map(({ seq }) => seq)).size), "/s");
-    this.write("dropped", String(this.dropped));
+    const dropped = this.answers.length && this.answers.at(-1).dropped - this.answers[0].dropped;
+    this.write("rate", String(new Set(this.answers.map(({ seq }) => seq)).size), dropped ? `/s, ${dropped} came too fast` : "/s");
   }
 
   /** Show the sums of a whole sample. */

@@ -16,7 +16,6 @@ export class SpikeTrain {
     this.rows = this.choose();
   }
 
-  /** The step with most spikes. */
   get busiest() {
     const counts = Array.from({ length: this.steps }, (_, step) => this.data.subarray(step * this.pixels, (step + 1) * this.pixels).reduce((sum, value) => sum + (value ? 1 : 0), 0));
     return counts.indexOf(Math.max(...counts));

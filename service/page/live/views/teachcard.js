@@ -46,7 +46,6 @@ export class Card {
     hold.addEventListener("click", ({ detail }) => detail === 0 && hear.show(this, !this.on));
   }
 
-  /** The class's name. */
   call(label) {
     this.label = this.name.value = label;
     this.gone.ariaLabel = `Take ${label} back`;

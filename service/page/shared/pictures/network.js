@@ -22,7 +22,6 @@ export class NetworkView {
     this.setMaps([], { width: 1, height: 1 }, 1);
   }
 
-  /** Whether to probe which neurons fire. */
   get probe() {
     return this.root.open;
   }
@@ -69,8 +68,6 @@ export class NetworkView {
   get shown() {
     return this.insides ? this.kept : Math.min(this.kept, Math.max(FIRST, this.pushed));
   }
-
-  // ---- steps
 
   /** Show one step of a stream. */
   push(inside, reset = false) {
@@ -120,8 +117,6 @@ export class NetworkView {
     this.layers.forEach((layer, i) => this.views[i + 1].view[how](layer.levels));
     this.changed = true;
   }
-
-  // ---- pictures
 
   /** Paint at nowMs; still: nothing fades; speed: of a recording's time, by which it fades. */
   draw(nowMs, still = false, speed = 1) {

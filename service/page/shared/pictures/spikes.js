@@ -3,7 +3,6 @@
 const LINES = 8; // of a layer over time: groups of its channels
 const FORGOTTEN = 0.995; // of the most spikes that a layer showed, a step
 
-/** Decode base64 to bytes. */
 export const bytesOf = (text) => Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0));
 
 /** Decode `inside` of an answer: {input: bytes [H W], fired: bits}. */
