@@ -42,8 +42,8 @@ export class Webcam {
 
   /** details: title and note of the source that is shown. */
   show(source, details) {
-    const { width, height, window } = state.chosenModel()?.contract ?? {};
-    const square = width === height && !window; // a window is drawn where it lies
+    const { width, height, task } = state.chosenModel()?.contract ?? {};
+    const square = width === height && task !== "detection"; // a detector sees the full frame
     $("guide").classList.toggle("shown", square);
     arrange(source, { note: square ? "the network sees the square" : "", ...details });
     this.preview.resize(FRAME.width, FRAME.height);
