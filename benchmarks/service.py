@@ -37,8 +37,8 @@ from spikesight.models.contract import Contract
 from spikesight.models.native.memory import keep_membranes
 from spikesight.models.shipped import find
 from spikesight.service.client import Client, ClientError
+from spikesight.service.decoding.decode import decode
 from spikesight.service.stream.messages import EVENTS_T64, Frame
-from spikesight.service.upload.decode import decode
 
 STREAMS, AHEAD = 32, 2  # live streams; unanswered packets of each
 ACTIVE = 0.1  # share of the pixels with an event in a step

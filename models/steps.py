@@ -31,7 +31,7 @@ class Input(NamedTuple):
     pyramid: Pyramid | None = None  # of which x is the canvas; None: x shows one object
 
     def whole(self, shape: tuple[int, int, int]) -> np.ndarray:
-        """Return x as an input of this shape [C, H, W] to a network that reads one object: of a full frame, all of it."""
+        """Return x as an input of this shape [C, H, W] to a network of one object; of a full frame, all of it."""
         if self.pyramid is None:
             return self.x
         x = self.pyramid.level(self.x, max(shape[1:]))

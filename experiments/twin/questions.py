@@ -110,7 +110,7 @@ def made(root: Path, count: int) -> Iterator[Question]:
 
 
 def few_shots(root: Path) -> Iterator[FewShots]:
-    """Yield the sets of other objects that are there: signed words, two objects on two days, digits of another camera."""
+    """Yield the sets of other objects : signed words, two objects on two days, digits of another camera."""
     if (root / "sign").is_dir():
         yield _of_folders("signed words", root / "sign" / "train", root / "sign" / "test", SHOTS)
     days = [root / "two_days" / day for day in ("day1", "day2")]
