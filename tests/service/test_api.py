@@ -93,8 +93,9 @@ def test_answers_equal_the_classifiers_own(client: TestClient, model: str, query
     for step, p in zip(body["steps"], own, strict=True):
         assert step["logits"] == list(p.logits)
         assert step["confidence"] == max(step["probabilities"]) == pytest.approx(max(p.probabilities), abs=1e-5)
-        for name in ("step", "start_us", "end_us", "label", "index", "n_events", "spikes", "synops"):
+        for name in ("step", "start_us", "end_us", "top1", "index", "n_events", "spikes", "synops"):
             assert step[name] == getattr(p, name), name
+    assert body["steps"][-1]["label"] == body["label"], "as if the sample ended there"
     assert [body["probabilities"][label] for label in LABELS] == pytest.approx(list(own[-1].probabilities), rel=1e-5)
     assert body["step"] == len(own)
     for name in ("synops", "spikes", "n_events"):
