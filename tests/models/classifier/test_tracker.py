@@ -212,7 +212,11 @@ def answers(cuts: list[int]) -> list[Answer]:
 
 @pytest.mark.parametrize("cuts", [[1], [3, 4, 11], [20]])
 def test_steps_of_a_view_that_are_read_at_once_are_those_read_one_by_one(cuts: list[int]) -> None:
-    together, single = answers(cuts)[-1], answers([*range(1, 40)])[-1]
+    together, alone = answers(cuts)[-1], answers([*range(1, 40)])
+    single, parts = alone[-1], [one.prediction for one in alone[cuts[-1] :]]
+    for name in ("n_events", "spikes", "synops"):
+        assert getattr(together.prediction, name) == sum(getattr(one, name) for one in parts) > 0, name
+    assert together.prediction.start_us == parts[0].start_us
     fields = {"n_events": 0, "spikes": 0, "synops": 0, "latency_ms": 0.0, "start_us": 0}
     assert replace(together.prediction, **fields) == replace(single.prediction, **fields)  # type: ignore[arg-type]
     assert together.prediction.objects
