@@ -75,8 +75,11 @@ class Model:
         sample ended there.
         """
         stepper, given = self._opened(what, size, objects)
-        verdict = Verdict(self.labels, self.classifier.contract.steps)
-        return [verdict.push(answer) for answer in stepper.steps(given)]
+        verdict, found = Verdict(self.labels, self.classifier.contract.steps), list[Prediction]()
+        for answer in stepper.steps(given):
+            verdict.push(answer)
+            found.append(verdict.last_step)
+        return found
 
     def segments(self, what: SampleLike, size: Size | None = None) -> list[Segment]:
         """Return what was shown when in what `predict` takes; one of the last segments has the label of `predict`."""
@@ -112,7 +115,8 @@ class Model:
             inputs = pipeline.recording(progress(reader.packets()))
         for given in inputs:
             answer = stepper.step(given)
-            yield verdict.push(answer)
+            verdict.push(answer)
+            yield verdict.last_step
             commitment = None if error_rate is None else verdict.prediction.commitment
             if commitment is not None and commitment.label is not None:
                 return

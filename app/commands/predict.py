@@ -26,7 +26,7 @@ An event model sees a still image as a camera that moves in three saccades would
 readable; the others are classified all the same."""
 
 
-FIELDS = ("label", "in_distribution", "step", "spikes", "synops", "commitment")
+FIELDS = ("label", "top1", "in_distribution", "step", "spikes", "synops", "commitment", "objects")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -56,8 +56,7 @@ def _show(path: Path, model: "Model", args: argparse.Namespace) -> None:
     whole, segments = verdict.prediction, [] if is_image(path) else verdict.segments
     if args.json:
         fields = whole.fields()
-        found: dict[str, object] = {"file": str(path), **{name: fields[name] for name in FIELDS}}
-        found["top1"], found["objects"] = whole.top1, fields.get("objects")
+        found: dict[str, object] = {"file": str(path), **{name: fields.get(name) for name in FIELDS}}
         found["probabilities"] = dict(zip(model.labels, fields["probabilities"]))
         found["segments"] = [segment._asdict() for segment in segments]
         print(json.dumps(found | ({"steps": steps} if args.steps else {})))
@@ -72,7 +71,7 @@ def _show(path: Path, model: "Model", args: argparse.Namespace) -> None:
 
 def _line(path: Path, p: "Prediction", classifier: "Classifier") -> str:
     """Return an answer as a line of text: the label, its probability or the best guess, and the cost."""
-    label, guess = p.label, classifier.labels[p.index]
+    label, guess = p.label, p.top1
     if label == guess:
         label += f" ({p.confidence:.1%})"
     elif classifier.contract.task == "detection" and (label == "nothing" or not p.n_events):

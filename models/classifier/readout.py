@@ -59,10 +59,13 @@ class DetectionReadout:
     def read(self, inputs: Sequence[Input], outcome: Outcome) -> Answer:
         """Return the answer after one step or several. Raises SessionError if the network overflowed."""
         if inputs[0].pyramid is not None:
+            if len(inputs) == 1:
+                return self._look(inputs[0], outcome)
             *_, last = (self._look(given, made) for (given,), made in outcome.each(inputs))
-            counts = {"spikes": sum(outcome.layer_spikes), "synops": outcome.synops, "latency_ms": outcome.step_ms}
-            counts["n_events"] = sum(given.n_events for given in inputs)
-            prediction = replace(last.prediction, start_us=inputs[0].start_us, **counts)
+            prediction = replace(
+                last.prediction, start_us=inputs[0].start_us, n_events=sum(given.n_events for given in inputs),
+                spikes=sum(outcome.layer_spikes), synops=outcome.synops, latency_ms=outcome.step_ms,
+            )  # fmt: skip
             return last._replace(prediction=prediction, layer_spikes=outcome.layer_spikes)
         answer = self.one.read(inputs, outcome)
         if not self._listed:

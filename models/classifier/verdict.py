@@ -49,10 +49,8 @@ class Verdict:
         self.steps = self.n_events = self.spikes = self.synops = 0
         self._latency_ms = 0.0
 
-    def push(self, answer: Answer, steps: int = 1) -> Prediction:
-        """Add the answer after the recording's next step; or after the next `steps`, within the first window. Return
-        it with the label that the recording would have if it ended here.
-        """
+    def push(self, answer: Answer, steps: int = 1) -> None:
+        """Add the answer after the recording's next step; or after the next `steps`, within the first window."""
         p, label = answer.prediction, answer.prediction.label
         self._first, self._last = self._first or p, p
         self._saying[answer.step_label], self._step_label = p, answer.step_label
@@ -62,7 +60,6 @@ class Verdict:
         if label:
             self._recent.extendleft([label] * steps)
             self._extend(Segment(*self._times(p, p), label, self._confidence(label, p), 1))
-        return replace(p, label=self.label)
 
     def _extend(self, step: Segment) -> None:
         """Add a step to the last segment, or begin another."""
@@ -98,6 +95,11 @@ class Verdict:
     def label(self) -> str:
         """The recording's label: a class, "unknown" or "nothing". Raises ValueError before the first step."""
         return self._step_label if self._ends() and self._whole else Counter(self._recent).most_common(1)[0][0]
+
+    @property
+    def last_step(self) -> Prediction:
+        """The last step's answer, with the label that the recording would have if it ended there."""
+        return replace(self._ends()[1], label=self.label)
 
     @property
     def prediction(self) -> Prediction:

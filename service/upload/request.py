@@ -85,8 +85,8 @@ class RequestReceiver:
         last = False
         for part, made in [(inputs, outcome)] if merged else outcome.each(inputs):
             answer = self._track.read(part, made)
-            said = self._verdict.push(answer, len(part))
-            self._answers += [answer._replace(prediction=said)] if self._wanted.every else []
+            self._verdict.push(answer, len(part))
+            self._answers += [answer._replace(prediction=self._verdict.last_step)] if self._wanted.every else []
             aim = self._wanted.confidence
             last |= aim is not None and max(answer.prediction.probabilities) > aim
             commitment = self._verdict.prediction.commitment if self._wanted.error_rate is not None else None
